@@ -1,0 +1,3 @@
+//! Arguments, configuration, controller; error to exit code; nothing else.
+
+fn main() {}
