@@ -13,15 +13,21 @@
 //! - A slot may be reused once all its ops have completed. Generations are compared all the same.
 //! - `more == true` on a completion is the only sign that its op is still armed.
 
+mod buf_ring;
 mod buffers;
+mod features;
+mod inflight;
 mod op;
 mod time;
+mod uring;
 
 pub use buffers::{Buffers, Lease};
+pub use features::{RecvMode, SetupError, recv_mode};
 pub use op::{
     Completion, DialOptions, Event, Keepalive, Lane, Op, OpKind, Ops, Sock, SockRef, Tag, Until,
 };
 pub use time::Time;
+pub use uring::{Uring, UringConfig};
 
 use std::io;
 

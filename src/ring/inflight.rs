@@ -1,0 +1,148 @@
+//! What the ring owns on behalf of ops in flight: the lease of a send, the socket of a dial.
+//!
+//! One row per `(slot, lane)`, because at most one owning op may be in flight there; twenty bytes each. Generations
+//! are compared on the way out, so a completion for an earlier owner of the slot cannot take a later one's.
+
+use crate::{Lane, Lease, Sock, Tag};
+
+/// What one `(slot, lane)` has in the kernel's hands.
+#[derive(Default)]
+enum Held {
+    #[default]
+    Nothing,
+    Lease {
+        generation: u32,
+        lease: Lease,
+    },
+    Dial {
+        generation: u32,
+        sock: Sock,
+    },
+}
+
+/// The table of ops in flight that own something.
+#[derive(Default)]
+pub(crate) struct Inflight {
+    rows: Vec<Held>,
+}
+
+impl Inflight {
+    pub(crate) fn hold_lease(&mut self, tag: Tag, lease: Lease) {
+        let row = self.row(tag);
+        assert!(
+            matches!(row, Held::Nothing),
+            "a second owning op in flight for {tag:?}"
+        );
+        *row = Held::Lease {
+            generation: tag.generation,
+            lease,
+        };
+    }
+
+    pub(crate) fn hold_dial(&mut self, tag: Tag, sock: Sock) {
+        let row = self.row(tag);
+        assert!(
+            matches!(row, Held::Nothing),
+            "a second owning op in flight for {tag:?}"
+        );
+        *row = Held::Dial {
+            generation: tag.generation,
+            sock,
+        };
+    }
+
+    /// The lease of the send that ended, unless the tag is of an earlier owner.
+    pub(crate) fn take_lease(&mut self, tag: Tag) -> Option<Lease> {
+        let row = self.row(tag);
+        if !matches!(row, Held::Lease { generation, .. } if *generation == tag.generation) {
+            return None;
+        }
+        let Held::Lease { lease, .. } = std::mem::take(row) else {
+            unreachable!("matched above")
+        };
+        Some(lease)
+    }
+
+    /// The socket of the dial that ended, unless the tag is of an earlier owner.
+    pub(crate) fn take_dial(&mut self, tag: Tag) -> Option<Sock> {
+        let row = self.row(tag);
+        if !matches!(row, Held::Dial { generation, .. } if *generation == tag.generation) {
+            return None;
+        }
+        let Held::Dial { sock, .. } = std::mem::take(row) else {
+            unreachable!("matched above")
+        };
+        Some(sock)
+    }
+
+    /// Everything still held, for a ring that is going away.
+    pub(crate) fn drain(&mut self) -> (Vec<Lease>, Vec<Sock>) {
+        let (mut leases, mut socks) = (Vec::new(), Vec::new());
+        for held in self.rows.drain(..) {
+            match held {
+                Held::Nothing => {}
+                Held::Lease { lease, .. } => leases.push(lease),
+                Held::Dial { sock, .. } => socks.push(sock),
+            }
+        }
+        (leases, socks)
+    }
+
+    fn row(&mut self, tag: Tag) -> &mut Held {
+        let lane = match tag.lane {
+            Lane::A => 0,
+            Lane::B => 1,
+        };
+        let index = 2 * tag.slot as usize + lane;
+        if index >= self.rows.len() {
+            // Doubling from 64 keeps growth off the common path; a row is twenty bytes.
+            let len = (index + 1).next_power_of_two().max(64);
+            self.rows.resize_with(len, Held::default);
+        }
+        &mut self.rows[index]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Buffers;
+
+    const TAG: Tag = Tag {
+        lane: Lane::B,
+        slot: 7,
+        generation: 3,
+    };
+
+    #[test]
+    fn a_row_costs_twenty_bytes() {
+        assert_eq!(size_of::<Held>(), 20);
+    }
+
+    #[test]
+    fn a_late_completion_does_not_take_the_next_owners_lease() {
+        let mut buffers = Buffers::new(2, 16);
+        let mut table = Inflight::default();
+        table.hold_lease(TAG, buffers.write(b"x").unwrap());
+        assert!(
+            table
+                .take_lease(Tag {
+                    generation: 2,
+                    ..TAG
+                })
+                .is_none()
+        );
+        let lease = table.take_lease(TAG).unwrap();
+        buffers.release(lease);
+        assert!(table.take_lease(TAG).is_none());
+    }
+
+    #[test]
+    #[should_panic(expected = "a second owning op")]
+    fn two_sends_in_flight_on_one_socket_are_caught() {
+        let mut buffers = Buffers::new(2, 16);
+        let mut table = Inflight::default();
+        table.hold_lease(TAG, buffers.write(b"x").unwrap());
+        table.hold_lease(TAG, buffers.write(b"y").unwrap());
+    }
+}

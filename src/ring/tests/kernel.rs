@@ -1,0 +1,443 @@
+//! The kernel keeps the seam's promises: every op and its completions, in both receive modes, on loopback.
+
+use ringway_ring::{
+    Completion, DialOptions, Errno, Event, Lane, Lease, Op, OpKind, Ops, RecvMode, Ring, Sock, Tag,
+    Time, Until, Uring, UringConfig,
+};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+const A: Tag = Tag {
+    lane: Lane::A,
+    slot: 5,
+    generation: 9,
+};
+const B: Tag = Tag {
+    lane: Lane::B,
+    slot: 5,
+    generation: 9,
+};
+
+struct Bench {
+    ring: Uring,
+    ops: Ops,
+    done: Vec<Completion>,
+}
+
+impl Bench {
+    fn new(recv: RecvMode) -> Self {
+        let config = UringConfig {
+            buffers: 16,
+            buffer_size: 1024,
+            recv: Some(recv),
+            ..UringConfig::default()
+        };
+        let ring = Uring::new(config).expect("a kernel with io_uring");
+        Self {
+            ring,
+            ops: Ops::default(),
+            done: Vec::new(),
+        }
+    }
+
+    /// Turns until the next completion, at most five seconds.
+    fn next(&mut self) -> Completion {
+        let deadline = Time::read_clock() + Duration::from_secs(5);
+        while self.done.is_empty() {
+            assert!(
+                Time::read_clock() < deadline,
+                "no completion within five seconds"
+            );
+            self.ring
+                .turn(&mut self.ops, Until::Time(deadline), &mut self.done)
+                .unwrap();
+        }
+        self.done.remove(0)
+    }
+
+    /// One turn that does not wait.
+    fn poke(&mut self) {
+        self.ring
+            .turn(&mut self.ops, Until::Now, &mut self.done)
+            .unwrap();
+    }
+
+    fn received(&mut self) -> (Result<Vec<u8>, Errno>, bool) {
+        match self.next().event {
+            Event::Received { result, more, .. } => (result.map(|lease| self.text(lease)), more),
+            other => panic!("not a receive: {other:?}"),
+        }
+    }
+
+    fn text(&mut self, lease: Lease) -> Vec<u8> {
+        let bytes = self
+            .ring
+            .buffers()
+            .segments(&lease)
+            .flatten()
+            .copied()
+            .collect();
+        self.ring.buffers().release(lease);
+        bytes
+    }
+
+    fn receive_exactly(&mut self, sock: &Sock, want: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut armed = false;
+        while all.len() < want {
+            if !armed {
+                self.recv(sock, 65_536);
+            }
+            let (bytes, more) = self.received();
+            all.extend(bytes.expect("bytes"));
+            armed = more;
+        }
+        all
+    }
+
+    fn recv(&mut self, sock: &Sock, budget: u32) {
+        self.ops.push(Op::Recv {
+            tag: A,
+            sock: sock.as_ref(),
+            budget,
+            poll_first: true,
+        });
+    }
+
+    fn close(&mut self, sock: Sock, reset: bool) {
+        self.ops.push(Op::Close { sock, reset });
+        self.poke();
+    }
+}
+
+/// A connected pair: the test's end and the ring's end.
+fn pair() -> (TcpStream, Sock) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    near.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let (far, _) = listener.accept().unwrap();
+    (near, Sock::from(OwnedFd::from(far)))
+}
+
+fn both_modes(test: impl Fn(Bench)) {
+    test(Bench::new(RecvMode::SingleShot));
+    match ringway_ring::recv_mode().expect("a kernel with io_uring") {
+        RecvMode::Multishot => test(Bench::new(RecvMode::Multishot)),
+        RecvMode::SingleShot => {
+            eprintln!("SKIP multishot half: this kernel has no budgeted multishot receive")
+        }
+    }
+}
+
+#[test]
+fn bytes_arrive_in_order_and_the_end_is_an_empty_lease() {
+    both_modes(|mut bench| {
+        let (mut near, sock) = pair();
+        near.write_all(b"hello ").unwrap();
+        near.write_all(b"there").unwrap();
+        assert_eq!(bench.receive_exactly(&sock, 11), b"hello there");
+        drop(near);
+        let mut end = bench.ring.turn(&mut bench.ops, Until::Now, &mut bench.done);
+        if bench.done.is_empty() {
+            bench.recv(&sock, 65_536);
+            end = bench.ring.turn(&mut bench.ops, Until::Now, &mut bench.done);
+        }
+        end.unwrap();
+        let (bytes, more) = bench.received();
+        assert_eq!((bytes, more), (Ok(Vec::new()), false));
+        bench.close(sock, false);
+        assert_eq!(bench.ring.buffers().free(), 16);
+    });
+}
+
+#[test]
+fn a_receive_stops_at_its_budget() {
+    let mut bench = match ringway_ring::recv_mode().unwrap() {
+        RecvMode::Multishot => Bench::new(RecvMode::Multishot),
+        RecvMode::SingleShot => {
+            return eprintln!("SKIP: this kernel has no budgeted multishot receive");
+        }
+    };
+    let (mut near, sock) = pair();
+    near.write_all(&[1; 8192]).unwrap();
+    bench.recv(&sock, 2048);
+    let (mut got, mut more) = (0, true);
+    while more {
+        let (bytes, armed) = bench.received();
+        got += bytes.unwrap().len();
+        more = armed;
+    }
+    assert!(
+        (2048..=3072).contains(&got),
+        "{got} bytes for a budget of 2048"
+    );
+    bench.poke();
+    assert!(
+        bench.done.is_empty(),
+        "nothing comes unasked: {:?}",
+        bench.done
+    );
+    bench.close(sock, false);
+}
+
+#[test]
+fn bytes_before_a_reset_are_delivered_before_it() {
+    both_modes(|mut bench| {
+        let (mut near, sock) = pair();
+        near.write_all(b"last words").unwrap();
+        assert_eq!(bench.receive_exactly(&sock, 10), b"last words");
+        socket2::SockRef::from(&near)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+        drop(near);
+        if bench.ring.recv_mode() == RecvMode::SingleShot {
+            bench.recv(&sock, 65_536);
+        }
+        assert_eq!(bench.received(), (Err(Errno::ECONNRESET), false));
+        bench.close(sock, false);
+    });
+}
+
+#[test]
+fn without_a_free_buffer_nothing_is_lost_and_the_receive_ends() {
+    both_modes(|mut bench| {
+        let (mut near, sock) = pair();
+        let hoard = bench
+            .ring
+            .buffers()
+            .write(&[0; 16 * 1024])
+            .expect("all sixteen");
+        near.write_all(b"patience").unwrap();
+        bench.recv(&sock, 65_536);
+        assert_eq!(bench.received(), (Err(Errno::ENOBUFS), false));
+        bench.ring.buffers().release(hoard);
+        assert_eq!(bench.receive_exactly(&sock, 8), b"patience");
+        bench.close(sock, false);
+    });
+}
+
+#[test]
+fn a_chain_of_many_buffers_goes_out_whole_and_in_order() {
+    let mut bench = Bench::new(RecvMode::SingleShot);
+    let (mut near, sock) = pair();
+    let sent: Vec<u8> = (0..9000).map(|i| (i % 251) as u8).collect();
+    let lease = bench.ring.buffers().write(&sent).unwrap();
+    bench.ops.push(Op::Send {
+        tag: A,
+        sock: sock.as_ref(),
+        lease,
+        poll_first: false,
+    });
+    let Event::Sent {
+        result: Ok(9000),
+        rest,
+    } = bench.next().event
+    else {
+        panic!("a short send")
+    };
+    assert!(rest.is_empty());
+    let mut got = vec![0; 9000];
+    near.read_exact(&mut got).unwrap();
+    assert_eq!(got, sent);
+    bench.close(sock, false);
+}
+
+#[test]
+fn a_full_socket_takes_part_and_hands_back_the_rest() {
+    let mut bench = Bench::new(RecvMode::SingleShot);
+    let (mut near, sock) = pair();
+    let (mut sent, mut blocked) = (0, false);
+    while !blocked {
+        let lease = bench.ring.buffers().write(&[3; 8192]).unwrap();
+        bench.ops.push(Op::Send {
+            tag: A,
+            sock: sock.as_ref(),
+            lease,
+            poll_first: false,
+        });
+        bench.poke();
+        match bench.done.pop().map(|c| c.event) {
+            Some(Event::Sent { result, rest }) => {
+                sent += result.unwrap() as usize;
+                bench.ring.buffers().release(rest);
+            }
+            Some(other) => panic!("not a send: {other:?}"),
+            None => blocked = true,
+        }
+        assert!(sent < 64 << 20, "a socket that never fills");
+    }
+    bench.ops.push(Op::Cancel {
+        tag: A,
+        what: OpKind::Send,
+    });
+    let Event::Sent { result, rest } = bench.next().event else {
+        panic!("not a send")
+    };
+    sent += result.unwrap_or(0) as usize;
+    assert_eq!(rest.len() as usize + result.unwrap_or(0) as usize, 8192);
+    bench.ring.buffers().release(rest);
+    bench.close(sock, false);
+    let mut got = Vec::new();
+    near.read_to_end(&mut got).unwrap();
+    assert_eq!(got.len(), sent);
+}
+
+#[test]
+fn a_dial_gives_a_socket_or_a_reason() {
+    let mut bench = Bench::new(RecvMode::SingleShot);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = listener.local_addr().unwrap();
+    let source: SocketAddr = "127.0.0.9:0".parse().unwrap();
+    let options = DialOptions {
+        nodelay: true,
+        user_timeout: Some(Duration::from_secs(10)),
+        source: Some(source),
+        ..DialOptions::default()
+    };
+    bench.ops.push(Op::Dial {
+        tag: B,
+        peer,
+        options,
+    });
+    let Event::Dialed { result } = bench.next().event else {
+        panic!("not a dial")
+    };
+    let sock = result.unwrap();
+    let (far, from) = listener.accept().unwrap();
+    assert_eq!(from.ip(), source.ip());
+    bench.close(sock, false);
+    drop((far, listener));
+    bench.ops.push(Op::Dial {
+        tag: B,
+        peer,
+        options: DialOptions::default(),
+    });
+    let Event::Dialed { result } = bench.next().event else {
+        panic!("not a dial")
+    };
+    assert_eq!(result, Err(Errno::ECONNREFUSED));
+}
+
+#[test]
+fn accepting_goes_on_until_cancelled() {
+    let mut bench = Bench::new(RecvMode::SingleShot);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let listener = Sock::from(OwnedFd::from(listener));
+    bench.ops.push(Op::Accept {
+        tag: A,
+        listener: listener.as_ref(),
+    });
+    bench.poke();
+    for _ in 0..3 {
+        let client = TcpStream::connect(address).unwrap();
+        let Event::Accepted {
+            result: Ok((sock, peer)),
+            more: true,
+        } = bench.next().event
+        else {
+            panic!("not accepted");
+        };
+        assert_eq!(peer, client.local_addr().unwrap());
+        bench.close(sock, true);
+    }
+    bench.ops.push(Op::Cancel {
+        tag: A,
+        what: OpKind::Accept,
+    });
+    let Event::Accepted { result, more } = bench.next().event else {
+        panic!("not an accept")
+    };
+    assert_eq!((result.unwrap_err(), more), (Errno::ECANCELED, false));
+    bench.close(listener, false);
+}
+
+#[test]
+fn a_cancelled_receive_leaves_the_bytes_in_the_socket() {
+    both_modes(|mut bench| {
+        let (mut near, sock) = pair();
+        bench.recv(&sock, 65_536);
+        bench.poke();
+        bench.ops.push(Op::Cancel {
+            tag: A,
+            what: OpKind::Recv,
+        });
+        assert_eq!(bench.received(), (Err(Errno::ECANCELED), false));
+        near.write_all(b"still here").unwrap();
+        assert_eq!(bench.receive_exactly(&sock, 10), b"still here");
+        bench.close(sock, false);
+    });
+}
+
+#[test]
+fn closing_with_reset_is_seen_as_a_reset() {
+    let mut bench = Bench::new(RecvMode::SingleShot);
+    let (mut near, sock) = pair();
+    bench.close(sock, true);
+    let error = near.read(&mut [0; 1]).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(Errno::ECONNRESET as i32));
+}
+
+#[test]
+fn shutting_down_sends_fin_and_the_other_direction_goes_on() {
+    let mut bench = Bench::new(RecvMode::SingleShot);
+    let (mut near, sock) = pair();
+    bench.ops.push(Op::Shutdown {
+        sock: sock.as_ref(),
+        both: false,
+    });
+    bench.poke();
+    assert_eq!(near.read(&mut [0; 1]).unwrap(), 0);
+    near.write_all(b"after your fin").unwrap();
+    assert_eq!(bench.receive_exactly(&sock, 14), b"after your fin");
+    bench.close(sock, false);
+}
+
+#[test]
+fn a_poll_reports_each_wake_of_an_eventfd() {
+    let mut bench = Bench::new(RecvMode::SingleShot);
+    let bell = nix::sys::eventfd::EventFd::new().unwrap();
+    let ear = Sock::from(
+        std::os::fd::AsFd::as_fd(&bell)
+            .try_clone_to_owned()
+            .unwrap(),
+    );
+    bench.ops.push(Op::Poll {
+        tag: A,
+        sock: ear.as_ref(),
+    });
+    bench.poke();
+    for _ in 0..3 {
+        bell.write(1).unwrap();
+        let Event::Polled {
+            result: Ok(()),
+            more: true,
+        } = bench.next().event
+        else {
+            panic!("no wake")
+        };
+    }
+    bench.ops.push(Op::Cancel {
+        tag: A,
+        what: OpKind::Poll,
+    });
+    let Event::Polled { result, more } = bench.next().event else {
+        panic!("not a poll")
+    };
+    assert_eq!((result, more), (Err(Errno::ECANCELED), false));
+    bench.close(ear, false);
+}
+
+#[test]
+fn a_ring_that_goes_away_with_ops_in_flight_closes_what_it_held() {
+    both_modes(|mut bench| {
+        let (near, sock) = pair();
+        bench.recv(&sock, 65_536);
+        bench.poke();
+        drop(bench);
+        drop(near);
+        drop(sock.into_fd());
+    });
+}

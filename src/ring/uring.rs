@@ -1,0 +1,562 @@
+//! The kernel's ring. Places ops as submission entries, enters once per turn, decodes what came back.
+//!
+//! Made on the thread that uses it (IORING_SETUP_SINGLE_ISSUER). Completions run only inside
+//! `io_uring_enter` with GETEVENTS (DEFER_TASKRUN), so every turn enters, even one that waits for nothing.
+
+use crate::buf_ring::{BufRing, GROUP};
+use crate::features::{self, RecvMode, SetupError};
+use crate::inflight::Inflight;
+use crate::{
+    Buffers, Completion, DialOptions, Errno, Event, Lane, Lease, Op, OpKind, Ops, Ring, Sock,
+    SockRef, Tag, Time, Until,
+};
+use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
+use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
+use socket2::{SockAddr, SockRef as SocketRef, TcpKeepalive};
+use std::io;
+use std::mem::ManuallyDrop;
+use std::net::SocketAddr;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+/// Sizes of a ring. The defaults cost 320 KiB of memlock and, untouched, no memory for the buffers.
+#[derive(Clone, Copy, Debug)]
+pub struct UringConfig {
+    /// Submission entries, a power of two.
+    pub submissions: u32,
+    /// Completion entries: an overflow ends every multishot behind it, so many times the submissions.
+    pub completions: u32,
+    /// Receive buffers, a power of two up to 32,768.
+    pub buffers: u16,
+    /// Bytes of each.
+    pub buffer_size: u16,
+    /// How to receive; `None` asks the self-test.
+    pub recv: Option<RecvMode>,
+}
+
+impl Default for UringConfig {
+    fn default() -> Self {
+        Self {
+            submissions: 1024,
+            completions: 16_384,
+            buffers: 8192,
+            buffer_size: 4096,
+            recv: None,
+        }
+    }
+}
+
+/// Most segments of one gathered send; a longer chain goes out in several.
+const GATHER_MAX: usize = 16;
+
+/// IORING_RECVSEND_POLL_FIRST (io_uring_prep_recv(3)).
+const POLL_FIRST: u16 = 1;
+
+/// An io_uring of this thread.
+pub struct Uring {
+    // Dropped first: closing the ring ends the kernel's use of everything below.
+    ring: ManuallyDrop<IoUring>,
+    buf_ring: ManuallyDrop<BufRing>,
+    buffers: ManuallyDrop<Buffers>,
+    inflight: Inflight,
+    /// Addresses and vectors of entries not yet submitted: the kernel copies them at submission
+    /// (IORING_FEAT_SUBMIT_STABLE). Never grown past their first capacity, so they do not move.
+    addresses: Vec<SockAddr>,
+    gathers: Vec<Gather>,
+    recv: RecvMode,
+    no_iowait: bool,
+    now: Time,
+    overflows: u64,
+}
+
+/// The vector of one gathered send, until it is submitted.
+struct Gather {
+    header: libc::msghdr,
+    vectors: [libc::iovec; GATHER_MAX],
+}
+
+impl Uring {
+    /// Makes a ring bound to this thread, with its buffers registered.
+    ///
+    /// # Errors
+    /// What the kernel refused, with the likely cause and the fix.
+    pub fn new(config: UringConfig) -> Result<Self, SetupError> {
+        let recv = match config.recv {
+            Some(mode) => mode,
+            None => features::recv_mode()?,
+        };
+        let ring = features::setup(config.submissions, config.completions)?;
+        let buffers = Buffers::new(config.buffers, config.buffer_size);
+        let buf_ring = BufRing::register(&ring, &buffers)
+            .map_err(|e| SetupError::new("register the buffer ring", &e))?;
+        // Nothing we submit is meant to need a kernel thread; one of each kind bounds what a mistake can cost.
+        ring.submitter()
+            .register_iowq_max_workers(&mut [1, 1])
+            .map_err(|e| SetupError::new("bound the kernel's worker threads", &e))?;
+        let entries = config.submissions as usize;
+        Ok(Self {
+            no_iowait: ring.params().is_feature_no_iowait(),
+            ring: ManuallyDrop::new(ring),
+            buf_ring: ManuallyDrop::new(buf_ring),
+            buffers: ManuallyDrop::new(buffers),
+            inflight: Inflight::default(),
+            addresses: Vec::with_capacity(entries),
+            gathers: Vec::with_capacity(entries),
+            recv,
+            now: Time::read_clock(),
+            overflows: 0,
+        })
+    }
+
+    /// How this ring receives.
+    pub fn recv_mode(&self) -> RecvMode {
+        self.recv
+    }
+
+    fn place(&mut self, op: Op, done: &mut Vec<Completion>) -> io::Result<()> {
+        match op {
+            Op::Accept { tag, listener } => {
+                let entry = opcode::AcceptMulti::new(Fd(listener.number()))
+                    .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
+                self.submit(entry.build(), OpKind::Accept, tag)
+            }
+            Op::Dial { tag, peer, options } => self.dial(tag, peer, &options, done),
+            Op::Recv {
+                tag,
+                sock,
+                budget,
+                poll_first,
+            } => {
+                let entry = self.recv_entry(sock, budget, poll_first);
+                self.submit(entry, OpKind::Recv, tag)
+            }
+            Op::Send {
+                tag,
+                sock,
+                lease,
+                poll_first,
+            } => self.send(tag, sock, lease, poll_first),
+            Op::Poll { tag, sock } => {
+                let events = u32::from(libc::POLLIN.cast_unsigned());
+                let entry = opcode::PollAdd::new(Fd(sock.number()), events).multi(true);
+                self.submit(entry.build(), OpKind::Poll, tag)
+            }
+            Op::Cancel { tag, what } => {
+                let entry = opcode::AsyncCancel::new(user_data(what, tag)).build();
+                self.push(&entry.user_data(CANCEL))
+            }
+            Op::Shutdown { sock, both } => {
+                shutdown(sock, both);
+                Ok(())
+            }
+            Op::Close { sock, reset } => {
+                close(sock, reset);
+                Ok(())
+            }
+        }
+    }
+
+    fn submit(&mut self, entry: squeue::Entry, kind: OpKind, tag: Tag) -> io::Result<()> {
+        self.push(&entry.user_data(user_data(kind, tag)))
+    }
+
+    fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
+        // SAFETY: what the entry points to is a leased buffer, held in `inflight` until the completion, or a row of
+        // `addresses` or `gathers`, which stay until the entry is submitted.
+        while unsafe { self.ring.submission().push(entry) }.is_err() {
+            self.enter(Until::Now)?;
+        }
+        Ok(())
+    }
+
+    fn recv_entry(&self, sock: SockRef, budget: u32, poll_first: bool) -> squeue::Entry {
+        let flags = if poll_first { POLL_FIRST } else { 0 };
+        match self.recv {
+            RecvMode::Multishot => features::with_budget(
+                opcode::RecvMulti::new(Fd(sock.number()), GROUP).build(),
+                flags,
+                budget,
+            ),
+            RecvMode::SingleShot => opcode::Recv::new(Fd(sock.number()), std::ptr::null_mut(), 0)
+                .buf_group(GROUP)
+                .ioprio(flags)
+                .build()
+                .flags(squeue::Flags::BUFFER_SELECT),
+        }
+    }
+
+    fn dial(
+        &mut self,
+        tag: Tag,
+        peer: SocketAddr,
+        options: &DialOptions,
+        done: &mut Vec<Completion>,
+    ) -> io::Result<()> {
+        let sock = match open(peer, options) {
+            Ok(sock) => sock,
+            Err(e) => {
+                done.push(Completion {
+                    tag,
+                    event: Event::Dialed {
+                        result: Err(errno_of(&e)),
+                    },
+                });
+                return Ok(());
+            }
+        };
+        if self.addresses.len() == self.addresses.capacity() {
+            self.enter(Until::Now)?;
+        }
+        self.addresses.push(peer.into());
+        let address = self.addresses.last().expect("pushed above");
+        let entry = opcode::Connect::new(
+            Fd(sock.as_ref().number()),
+            address.as_ptr().cast(),
+            address.len(),
+        );
+        let entry = entry.build();
+        self.inflight.hold_dial(tag, sock);
+        self.submit(entry, OpKind::Dial, tag)
+    }
+
+    fn send(&mut self, tag: Tag, sock: SockRef, lease: Lease, poll_first: bool) -> io::Result<()> {
+        let flags = if poll_first { POLL_FIRST } else { 0 };
+        let fd = Fd(sock.number());
+        let entry = if lease.buffers() == 1 {
+            let bytes = self.buffers.bytes(&lease);
+            opcode::Send::new(fd, bytes.as_ptr(), length(bytes))
+                .ioprio(flags)
+                .build()
+        } else {
+            let header = self.gather(&lease)?;
+            opcode::SendMsg::new(fd, header).ioprio(flags).build()
+        };
+        self.inflight.hold_lease(tag, lease);
+        self.submit(entry, OpKind::Send, tag)
+    }
+
+    fn gather(&mut self, lease: &Lease) -> io::Result<*const libc::msghdr> {
+        if self.gathers.len() == self.gathers.capacity() {
+            self.enter(Until::Now)?;
+        }
+        let mut vectors = [libc::iovec {
+            iov_base: std::ptr::null_mut(),
+            iov_len: 0,
+        }; GATHER_MAX];
+        let mut count = 0;
+        for (vector, bytes) in vectors.iter_mut().zip(self.buffers.segments(lease)) {
+            *vector = libc::iovec {
+                iov_base: bytes.as_ptr().cast_mut().cast(),
+                iov_len: bytes.len(),
+            };
+            count += 1;
+        }
+        // SAFETY: msghdr is plain numbers and pointers; all zero is an empty one (recvmsg(2)).
+        let header = unsafe { std::mem::zeroed() };
+        self.gathers.push(Gather { header, vectors });
+        let gather = self.gathers.last_mut().expect("pushed above");
+        gather.header.msg_iov = gather.vectors.as_mut_ptr();
+        gather.header.msg_iovlen = count;
+        Ok(&raw const gather.header)
+    }
+
+    /// Submits what is placed and waits as told. Interruptions and time-outs are not errors.
+    fn enter(&mut self, until: Until) -> io::Result<()> {
+        let queue = self.ring.submission();
+        let (placed, overflowed) = (queue.len(), queue.cq_overflow());
+        drop(queue);
+        self.overflows += u64::from(overflowed);
+        let mut flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
+        if self.no_iowait {
+            flags |= EnterFlags::NO_IOWAIT;
+        }
+        let (want, wait) = match until {
+            Until::Now => (0, None),
+            Until::Forever => (1, None),
+            Until::Time(at) => (1, Some(Timespec::from(at.since(Time::read_clock())))),
+        };
+
+        let args = SubmitArgs::new();
+        let args = match &wait {
+            Some(wait) => args.timespec(wait),
+            None => args,
+        };
+        let placed = u32::try_from(placed).expect("the queue has at most 32,768 entries");
+        // SAFETY: `args` is what EXT_ARG announces and outlives the call; entries were vetted when pushed.
+        let entered = unsafe {
+            self.ring
+                .submitter()
+                .enter(placed, want, flags.bits(), Some(&args))
+        };
+        match entered.map_err(|e| errno_of(&e)) {
+            // EBUSY, EAGAIN: completions must be taken first; what was not submitted stays in the queue.
+            Ok(_) | Err(Errno::EINTR | Errno::ETIME | Errno::EBUSY | Errno::EAGAIN) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        if self.ring.submission().is_empty() {
+            self.addresses.clear();
+            self.gathers.clear();
+        }
+        Ok(())
+    }
+
+    fn reap(&mut self, done: &mut Vec<Completion>) {
+        let mut starved = false;
+        for entry in self.ring.completion() {
+            let Some((kind, tag)) = owner(entry.user_data()) else {
+                continue;
+            };
+            let answer = Answer::of(&entry);
+            let event = match kind {
+                OpKind::Accept => accepted(&answer),
+                OpKind::Dial => dialed(&answer, self.inflight.take_dial(tag)),
+                OpKind::Recv => received(&answer, &mut self.buffers),
+                OpKind::Send => sent(&answer, self.inflight.take_lease(tag), &mut self.buffers),
+                OpKind::Poll => Some(Event::Polled {
+                    result: answer.result.map(drop),
+                    more: answer.more,
+                }),
+            };
+            starved |= matches!(answer.result, Err(Errno::ENOBUFS)) && kind == OpKind::Recv;
+            done.extend(event.map(|event| Completion { tag, event }));
+        }
+        if starved && self.buffers.in_reserve() > 0 {
+            self.buf_ring.deepen();
+        }
+    }
+}
+
+impl Ring for Uring {
+    fn now(&self) -> Time {
+        self.now
+    }
+
+    fn turn(&mut self, ops: &mut Ops, until: Until, done: &mut Vec<Completion>) -> io::Result<()> {
+        self.buf_ring.publish(&mut self.buffers);
+        for op in ops.drain() {
+            self.place(op, done)?;
+        }
+        self.enter(if done.is_empty() { until } else { Until::Now })?;
+        self.now = Time::read_clock();
+        self.reap(done);
+        Ok(())
+    }
+
+    fn buffers(&mut self) -> &mut Buffers {
+        &mut self.buffers
+    }
+
+    fn overflows(&self) -> u64 {
+        self.overflows
+    }
+}
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        // One second is far more than a cancel takes; a kernel that needs longer keeps the memory, which we then leak.
+        let second = Some(Timespec::new().sec(1));
+        let ended = match self
+            .ring
+            .submitter()
+            .register_sync_cancel(second, CancelBuilder::any())
+        {
+            Ok(()) => true,
+            Err(e) => errno_of(&e) == Errno::ENOENT,
+        };
+        let (leases, socks) = self.inflight.drain();
+        leases
+            .into_iter()
+            .for_each(|lease| self.buffers.release(lease));
+        socks.into_iter().for_each(|sock| drop(sock.into_fd()));
+        // SAFETY: each is dropped once, here, and not used again: `self` is going away. The ring goes first, and the
+        // memory that requests may still name goes only when none is left.
+        unsafe {
+            ManuallyDrop::drop(&mut self.ring);
+            if ended {
+                ManuallyDrop::drop(&mut self.buf_ring);
+                ManuallyDrop::drop(&mut self.buffers);
+            }
+        }
+    }
+}
+
+/// A completion entry's numbers, decoded once.
+struct Answer {
+    result: Result<u32, Errno>,
+    buffer: Option<u16>,
+    more: bool,
+    nonempty: bool,
+}
+
+impl Answer {
+    fn of(entry: &cqueue::Entry) -> Self {
+        let flags = entry.flags();
+        Self {
+            result: u32::try_from(entry.result()).map_err(|_| Errno::from_raw(-entry.result())),
+            buffer: cqueue::buffer_select(flags),
+            more: cqueue::more(flags),
+            nonempty: cqueue::sock_nonempty(flags),
+        }
+    }
+}
+
+fn accepted(answer: &Answer) -> Option<Event> {
+    let result = answer.result.and_then(|fd| {
+        let fd = RawFd::try_from(fd).expect("descriptors are non-negative ints");
+        // SAFETY: the kernel made this descriptor for this completion; nobody else knows it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        // A peer that has already reset has no address: as if the kernel had said so.
+        let peer = SocketRef::from(&fd)
+            .peer_addr()
+            .ok()
+            .and_then(|peer| peer.as_socket());
+        peer.map(|peer| (Sock::from(fd), peer))
+            .ok_or(Errno::ECONNABORTED)
+    });
+    Some(Event::Accepted {
+        result,
+        more: answer.more,
+    })
+}
+
+fn dialed(answer: &Answer, sock: Option<Sock>) -> Option<Event> {
+    let sock = sock?;
+    let result = match answer.result {
+        Ok(_) => Ok(sock),
+        Err(errno) => {
+            close(sock, false);
+            Err(errno)
+        }
+    };
+    Some(Event::Dialed { result })
+}
+
+fn received(answer: &Answer, buffers: &mut Buffers) -> Option<Event> {
+    let len = answer.result.unwrap_or(0);
+    let lease = answer
+        .buffer
+        .map_or(Lease::EMPTY, |id| buffers.take_back(id, len));
+    let result = answer.result.map(|_| lease);
+    Some(Event::Received {
+        result,
+        more: answer.more,
+        nonempty: answer.nonempty,
+    })
+}
+
+fn sent(answer: &Answer, lease: Option<Lease>, buffers: &mut Buffers) -> Option<Event> {
+    let mut rest = lease?;
+    if let Ok(count) = answer.result {
+        buffers.consume(&mut rest, count);
+    }
+    Some(Event::Sent {
+        result: answer.result,
+        rest,
+    })
+}
+
+/// A cancel's own completion says nothing that its target's does not.
+const CANCEL: u64 = 0;
+
+/// `kind(4) | lane(1) | 0(3) | slot(24) | generation(32)`; kinds start at 1, so 0 is nobody.
+fn user_data(kind: OpKind, tag: Tag) -> u64 {
+    assert!(tag.slot < 1 << 24, "slot {} does not fit 24 bits", tag.slot);
+    let kind: u64 = match kind {
+        OpKind::Accept => 1,
+        OpKind::Dial => 2,
+        OpKind::Recv => 3,
+        OpKind::Send => 4,
+        OpKind::Poll => 5,
+    };
+    let lane: u64 = match tag.lane {
+        Lane::A => 0,
+        Lane::B => 1,
+    };
+    kind << 60 | lane << 59 | u64::from(tag.slot) << 32 | u64::from(tag.generation)
+}
+
+fn owner(user_data: u64) -> Option<(OpKind, Tag)> {
+    let kind = match user_data >> 60 {
+        0 => return None,
+        1 => OpKind::Accept,
+        2 => OpKind::Dial,
+        3 => OpKind::Recv,
+        4 => OpKind::Send,
+        5 => OpKind::Poll,
+        other => unreachable!("we never submit kind {other}"),
+    };
+    let lane = if user_data >> 59 & 1 == 0 {
+        Lane::A
+    } else {
+        Lane::B
+    };
+    let slot = (user_data >> 32 & 0xff_ffff) as u32;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the low half is the generation"
+    )]
+    let generation = user_data as u32;
+    Some((
+        kind,
+        Tag {
+            lane,
+            slot,
+            generation,
+        },
+    ))
+}
+
+fn open(peer: SocketAddr, options: &DialOptions) -> io::Result<Sock> {
+    let kind = socket2::Type::STREAM.nonblocking().cloexec();
+    let socket = socket2::Socket::new(socket2::Domain::for_address(peer), kind, None)?;
+    if options.nodelay {
+        socket.set_tcp_nodelay(true)?;
+    }
+    if let Some(timeout) = options.user_timeout {
+        socket.set_tcp_user_timeout(Some(timeout))?;
+    }
+    if let Some(keepalive) = options.keepalive {
+        socket.set_tcp_keepalive(
+            &TcpKeepalive::new()
+                .with_time(keepalive.idle)
+                .with_interval(keepalive.interval)
+                .with_retries(keepalive.count),
+        )?;
+    }
+    if let Some(source) = options.source {
+        // The port is chosen at connect, for the whole 4-tuple: without this, one range serves all destinations.
+        nix::sys::socket::setsockopt(
+            &socket,
+            nix::sys::socket::sockopt::IpBindAddressNoPort,
+            &true,
+        )?;
+        socket.bind(&source.into())?;
+    }
+    Ok(OwnedFd::from(socket).into())
+}
+
+fn shutdown(sock: SockRef, both: bool) {
+    let how = if both {
+        nix::sys::socket::Shutdown::Both
+    } else {
+        nix::sys::socket::Shutdown::Write
+    };
+    // ENOTCONN: the peer was quicker; its end arrives as a completion of its own.
+    let _ = nix::sys::socket::shutdown(sock.number(), how);
+}
+
+fn close(sock: Sock, reset: bool) {
+    let fd = sock.into_fd();
+    if reset {
+        // Fails only on a socket that is already gone, which is what was wanted.
+        let _ = SocketRef::from(&fd).set_linger(Some(Duration::ZERO));
+    }
+}
+
+fn length(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).expect("a buffer is at most 32 KiB")
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
