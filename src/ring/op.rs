@@ -141,6 +141,12 @@ pub enum Op {
         /// A listening socket.
         listener: SockRef,
     },
+    /// Out of descriptors: accept one connection with the ring's spare descriptor and reset it, so that this client
+    /// learns at once instead of waiting in the queue. Harmless when none waits; no completion.
+    TurnAway {
+        /// A listening socket.
+        listener: SockRef,
+    },
     /// Open a socket and connect it. Answered by one [`Event::Dialed`]; on failure the ring has closed the socket.
     Dial {
         /// Who asks.

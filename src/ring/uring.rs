@@ -12,11 +12,12 @@ use crate::{
 };
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{SockAddr, SockRef as SocketRef, TcpKeepalive};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 /// Sizes of a ring. The defaults cost 320 KiB of memlock and, untouched, no memory for the buffers.
@@ -63,6 +64,8 @@ pub struct Uring {
     /// (IORING_FEAT_SUBMIT_STABLE). Never grown past their first capacity, so they do not move.
     addresses: Vec<SockAddr>,
     gathers: Vec<Gather>,
+    /// Held so that one client can be turned away when no descriptor is left.
+    spare: Option<OwnedFd>,
     recv: RecvMode,
     no_iowait: bool,
     now: Time,
@@ -102,6 +105,7 @@ impl Uring {
             inflight: Inflight::default(),
             addresses: Vec::with_capacity(entries),
             gathers: Vec::with_capacity(entries),
+            spare: spare(),
             recv,
             now: Time::read_clock(),
             overflows: 0,
@@ -119,6 +123,10 @@ impl Uring {
                 let entry = opcode::AcceptMulti::new(Fd(listener.number()))
                     .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
                 self.submit(entry.build(), OpKind::Accept, tag)
+            }
+            Op::TurnAway { listener } => {
+                self.turn_away(listener);
+                Ok(())
             }
             Op::Dial { tag, peer, options } => self.dial(tag, peer, &options, done),
             Op::Recv {
@@ -154,6 +162,21 @@ impl Uring {
                 Ok(())
             }
         }
+    }
+
+    /// Frees the spare descriptor for one accept, then takes a new spare.
+    fn turn_away(&mut self, listener: SockRef) {
+        self.spare = None;
+        // Readiness first: accept4(2) on a blocking listener with an empty queue would hold up every connection.
+        // SAFETY: borrowed for these calls alone; the caller owns the listener and closes it by an op, not meanwhile.
+        let listener = unsafe { BorrowedFd::borrow_raw(listener.number()) };
+        let mut ready = [PollFd::new(listener, PollFlags::POLLIN)];
+        if matches!(poll(&mut ready, PollTimeout::ZERO), Ok(1)) {
+            if let Ok((client, _)) = SocketRef::from(&listener).accept() {
+                close(OwnedFd::from(client).into(), true);
+            }
+        }
+        self.spare = spare();
     }
 
     fn submit(&mut self, entry: squeue::Entry, kind: OpKind, tag: Tag) -> io::Result<()> {
@@ -533,6 +556,10 @@ fn open(peer: SocketAddr, options: &DialOptions) -> io::Result<Sock> {
         socket.bind(&source.into())?;
     }
     Ok(OwnedFd::from(socket).into())
+}
+
+fn spare() -> Option<OwnedFd> {
+    std::fs::File::open("/dev/null").ok().map(OwnedFd::from)
 }
 
 fn shutdown(sock: SockRef, both: bool) {

@@ -1,4 +1,9 @@
 //! The kernel keeps the seam's promises: every op and its completions, in both receive modes, on loopback.
+#![expect(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "any other event is the failure"
+)]
 
 use ringway_ring::{
     Completion, DialOptions, Errno, Event, Lane, Lease, Op, OpKind, Ops, RecvMode, Ring, Sock, Tag,
@@ -351,6 +356,23 @@ fn accepting_goes_on_until_cancelled() {
         panic!("not an accept")
     };
     assert_eq!((result.unwrap_err(), more), (Errno::ECANCELED, false));
+    bench.close(listener, false);
+}
+
+#[test]
+fn a_client_turned_away_is_reset_and_an_empty_queue_does_not_block() {
+    let mut bench = Bench::new(RecvMode::SingleShot);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let listener = Sock::from(OwnedFd::from(listener));
+    for _ in 0..2 {
+        bench.ops.push(Op::TurnAway {
+            listener: listener.as_ref(),
+        });
+        bench.poke();
+    }
+    let error = client.read(&mut [0; 1]).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(Errno::ECONNRESET as i32));
     bench.close(listener, false);
 }
 
