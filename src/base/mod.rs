@@ -1,1 +1,10 @@
-//! (being written)
+//! What std lacks. Knows nothing of proxies, and owns no thread, no clock and no descriptor.
+
+mod counter;
+mod slots;
+pub mod stable_hash;
+mod wheel;
+
+pub use counter::{Counter, Gauge, Shared};
+pub use slots::{Key, Slots};
+pub use wheel::{TICK, Wheel};
