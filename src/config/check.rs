@@ -1,0 +1,270 @@
+//! The grammar of the file: which table has which keys, and what must hold between them. Each function reads one
+//! table into its part of the model; the defaults come from the model's constructors.
+//!
+//! After a mistake a value is left at some placeholder. None is ever seen: one mistake is enough for no [`Config`].
+
+use super::document::{self, Once, Table};
+use super::error::Errors;
+use super::model::{Backend, Config, HashPrefix, Listener, Log, Process, Upstream};
+use super::{address, quantity, value, words, workers};
+use crate::ring::Keepalive;
+use std::net::SocketAddr;
+
+// Bounds far above any use that is meant, so that a generated file gone wrong says so.
+const LISTENERS_MAX: usize = 1024;
+const ADDRESSES_MAX: usize = 256;
+const UPSTREAMS_MAX: usize = 1024;
+const BACKENDS_MAX: usize = 4096;
+
+/// listen(2) takes an int; nobody's somaxconn is larger than this.
+const BACKLOG_MAX: u32 = 1 << 20;
+/// The socket option takes an int.
+const NOTSENT_LOWAT_MAX: u32 = 1 << 30;
+/// MAX_TCP_KEEPCNT of the kernel.
+const KEEPALIVE_COUNT_MAX: u32 = 127;
+const CONNECT_TRIES_MAX: u8 = 8;
+
+/// Checks the text of a configuration file.
+pub(super) fn parse(text: &str, file_name: &str) -> Result<Config, Errors> {
+    document::read(text, file_name, config)
+}
+
+fn config(mut root: Table<'_>) -> Config {
+    let process = root.table("process").map_or_else(Process::default, process);
+    let log = root.table("log").map_or_else(Log::default, log);
+    let mut names = Once::new();
+    let upstreams: Vec<Upstream> = root
+        .tables("upstream", UPSTREAMS_MAX)
+        .into_iter()
+        .map(|table| upstream(table, &mut names))
+        .collect();
+    let mut unique = Unique {
+        names: Once::new(),
+        addresses: Once::new(),
+    };
+    let listeners = root
+        .tables("listener", LISTENERS_MAX)
+        .into_iter()
+        .map(|table| listener(table, &upstreams, &mut unique))
+        .collect();
+    root.finish();
+    Config {
+        process,
+        log,
+        listeners,
+        upstreams,
+    }
+}
+
+fn process(mut table: Table<'_>) -> Process {
+    let mut process = Process::default();
+    table.set("workers", &mut process.workers, workers::workers);
+    table.set(
+        "max_connections",
+        &mut process.max_connections,
+        value::connections,
+    );
+    table.set(
+        "drain_delay",
+        &mut process.drain_delay,
+        quantity::duration_or_zero,
+    );
+    table.set(
+        "drain_over",
+        &mut process.drain_over,
+        quantity::duration_or_zero,
+    );
+    table.set(
+        "drain_deadline",
+        &mut process.drain_deadline,
+        quantity::duration_or_zero,
+    );
+    table.finish();
+    process
+}
+
+fn log(mut table: Table<'_>) -> Log {
+    let mut log = Log::default();
+    table.set("level", &mut log.level, |v| words::LEVELS.of(v));
+    table.set("format", &mut log.format, |v| words::FORMATS.of(v));
+    table.set("access", &mut log.access, value::access);
+    table.finish();
+    log
+}
+
+/// What no two listeners may share.
+struct Unique {
+    names: Once<String>,
+    addresses: Once<SocketAddr>,
+}
+
+fn listener(mut table: Table<'_>, upstreams: &[Upstream], unique: &mut Unique) -> Listener {
+    let name = unique_name(&mut table, &mut unique.names);
+    let listen = listen_addresses(&mut table, &mut unique.addresses);
+    let upstream = table.required("upstream", "the name of an [[upstream]]", |v| {
+        let name = value::text(v)?;
+        let found = upstreams.iter().position(|upstream| upstream.name == name);
+        found.ok_or_else(|| unknown_upstream(name, upstreams))
+    });
+    let mut listener = Listener::new(name, listen, upstream.unwrap_or_default());
+    table.set("mode", &mut listener.mode, |v| words::MODES.of(v));
+    table.set("relay", &mut listener.relay, |v| words::RELAYS.of(v));
+    table.set("backlog", &mut listener.backlog, |v| {
+        value::integer(v, 1..=BACKLOG_MAX)
+    });
+    table.set("nodelay", &mut listener.nodelay, value::flag);
+    table.set(
+        "idle_timeout",
+        &mut listener.idle_timeout,
+        quantity::timeout,
+    );
+    table.set(
+        "half_close_timeout",
+        &mut listener.half_close_timeout,
+        quantity::timeout,
+    );
+    table.set(
+        "user_timeout",
+        &mut listener.user_timeout,
+        quantity::user_timeout,
+    );
+    if let Some(inner) = table.table("keepalive") {
+        keepalive(inner, &mut listener.keepalive);
+    }
+    let notsent_lowat = &mut listener.notsent_lowat;
+    table.set("notsent_lowat", notsent_lowat, |v| {
+        quantity::size(v, 0..=NOTSENT_LOWAT_MAX)
+    });
+    table.set(
+        "max_connections",
+        &mut listener.max_connections,
+        value::connections,
+    );
+    table.finish();
+    listener
+}
+
+fn keepalive(mut table: Table<'_>, keepalive: &mut Keepalive) {
+    table.set("idle", &mut keepalive.idle, quantity::keepalive_time);
+    table.set(
+        "interval",
+        &mut keepalive.interval,
+        quantity::keepalive_time,
+    );
+    table.set("count", &mut keepalive.count, |v| {
+        value::integer(v, 1..=KEEPALIVE_COUNT_MAX)
+    });
+    table.finish();
+}
+
+fn upstream(mut table: Table<'_>, names: &mut Once<String>) -> Upstream {
+    let name = unique_name(&mut table, names);
+    let mut backend_names = Once::new();
+    let backends = table
+        .tables("backend", BACKENDS_MAX)
+        .into_iter()
+        .filter_map(|inner| backend(inner, &mut backend_names))
+        .collect();
+    let mut upstream = Upstream::new(name, backends);
+    table.set("balance", &mut upstream.balance, |v| words::BALANCES.of(v));
+    if let Some(inner) = table.table("hash_prefix") {
+        hash_prefix(inner, &mut upstream.hash_prefix);
+    }
+    table.set(
+        "connect_timeout",
+        &mut upstream.connect_timeout,
+        quantity::timeout,
+    );
+    let tries = &mut upstream.connect_tries;
+    table.set("connect_tries", tries, |v| {
+        value::integer(v, 1..=CONNECT_TRIES_MAX)
+    });
+    table.set(
+        "user_timeout",
+        &mut upstream.user_timeout,
+        quantity::user_timeout,
+    );
+    table.finish();
+    upstream
+}
+
+fn hash_prefix(mut table: Table<'_>, prefix: &mut HashPrefix) {
+    table.set("v4", &mut prefix.v4, |v| value::integer(v, 1..=32));
+    table.set("v6", &mut prefix.v6, |v| value::integer(v, 1..=128));
+    table.finish();
+}
+
+fn backend(mut table: Table<'_>, names: &mut Once<String>) -> Option<Backend> {
+    let example = "IP:PORT, such as \"10.0.0.1:8080\"";
+    let address = table.required("address", example, address::backend_address);
+    let name = table.optional("name", value::backend_name);
+    let weight = table.optional("weight", |v| value::integer(v, value::WEIGHTS));
+    let backend = address.map(|address| {
+        let default = Backend::new(address);
+        // The contract's own default of `name` is the empty string: the address.
+        let name = name.flatten().unwrap_or(default.name);
+        Backend {
+            name,
+            address,
+            weight: weight.unwrap_or(default.weight),
+        }
+    });
+    if let Some(backend) = &backend {
+        check_backend_name(&table, &backend.name, names);
+    }
+    table.finish();
+    backend
+}
+
+fn check_backend_name(table: &Table<'_>, name: &str, names: &mut Once<String>) {
+    let key = if table.has("name") { "name" } else { "address" };
+    if let Some(first) = names.repeats(name.to_owned(), &table.path_of(key)) {
+        table.fault(
+            key,
+            format!("\"{name}\" is also {first}; give one of them another name"),
+        );
+    }
+}
+
+fn unique_name(table: &mut Table<'_>, names: &mut Once<String>) -> String {
+    let name = table.required("name", "one, such as name = \"feed\"", value::name);
+    let name = name.unwrap_or_default();
+    if !name.is_empty()
+        && let Some(first) = names.repeats(name.clone(), &table.path_of("name"))
+    {
+        table.fault(
+            "name",
+            format!("\"{name}\" is also {first}; give one of them another name"),
+        );
+    }
+    name
+}
+
+fn listen_addresses(table: &mut Table<'_>, seen: &mut Once<SocketAddr>) -> Vec<SocketAddr> {
+    let example = "an address, such as listen = \"0.0.0.0:9000\", or a list of them";
+    let found = table.one_or_more("listen", example, ADDRESSES_MAX, address::listen_address);
+    for (spot, address) in &found {
+        // Port 0 is another port each time.
+        if address.port() != 0
+            && let Some(first) = seen.repeats(*address, spot.path())
+        {
+            table.fault_at(
+                spot,
+                format!("\"{address}\" is also {first}; remove one of them"),
+            );
+        }
+    }
+    found.into_iter().map(|(_, address)| address).collect()
+}
+
+fn unknown_upstream(name: &str, upstreams: &[Upstream]) -> String {
+    let known = upstreams
+        .iter()
+        .map(|u| u.name.as_str())
+        .filter(|name| !name.is_empty());
+    let fix = match value::nearest(name, known) {
+        Some(known) => format!("did you mean \"{known}\"?"),
+        None => "write the name of an [[upstream]]".to_owned(),
+    };
+    format!("{} is the name of no upstream; {fix}", value::quoted(name))
+}

@@ -1,0 +1,290 @@
+//! The command line: one type a verb, with the words of its `--help`. A wrong flag is a usage error, exit 2.
+
+use super::model::{Balance, Mode, Workers};
+use super::{address, value, words, workers};
+use clap::{Args, Parser, Subcommand};
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+pub use super::man::{completions, man};
+
+/// What the process ends with (sysexits.h); 0 is fine and 2 is clap's, for usage.
+pub mod exit {
+    /// The operating system refused: EX_OSERR.
+    pub const OS: u8 = 71;
+    /// The configuration is wrong: EX_CONFIG.
+    pub const CONFIG: u8 = 78;
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  ringway demo
+  ringway run --listen 0.0.0.0:9000 --backend 10.0.0.1:8080 --backend 10.0.0.2:8080
+  ringway run -c /etc/ringway/ringway.toml
+
+Exit codes: 0 fine, 2 usage, 71 the operating system refused, 78 configuration.";
+
+/// TCP proxy and load balancer on io_uring.
+#[derive(Parser, Debug)]
+#[command(name = "ringway", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Verb {
+    /// Run the proxy
+    #[command(override_usage = RUN_USAGE, after_help = RUN_EXAMPLES)]
+    Run(Run),
+    /// Check a configuration file and print the effective configuration
+    #[command(after_help = VALIDATE_EXAMPLES)]
+    Validate(Validate),
+    /// Show a feed, the proxy and subscribers at work: nothing to install or configure
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(Demo),
+    /// Print which backend each client address goes to, and the table's fingerprint
+    #[command(after_help = MAP_EXAMPLES)]
+    Map(Map),
+    /// Print the completions of a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(Completions),
+    /// Print the man page
+    #[command(after_help = "Examples:\n  ringway man | man -l -")]
+    Man,
+}
+
+const RUN_USAGE: &str = "\
+ringway run -c FILE
+       ringway run --listen IP:PORT... --backend IP:PORT[,weight=N]... [OPTIONS]";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  ringway run -c /etc/ringway/ringway.toml
+  ringway run --listen 0.0.0.0:9000 --backend 10.0.0.1:8080 --backend 10.0.0.2:8080,weight=2
+  ringway run --listen [::]:9000 --backend [fd00::1]:8080 --workers 4
+
+SIGTERM or SIGINT drains and exits with 0; a second one exits at once.";
+
+const VALIDATE_EXAMPLES: &str = "\
+Examples:
+  ringway validate -c ringway.toml && systemctl restart ringway
+
+The effective configuration goes to standard output, warnings and errors to standard error.
+Exit codes: 0 the configuration is right, 78 it is not.";
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  ringway demo
+  ringway demo --seconds 10 --connections 200 --rate 50";
+
+const MAP_EXAMPLES: &str = "\
+Examples:
+  ringway map -c ringway.toml --upstream feed 203.0.113.7 2001:db8::1";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  ringway completions bash > /usr/share/bash-completion/completions/ringway
+  ringway completions zsh > \"${fpath[1]}/_ringway\"
+  ringway completions fish > ~/.config/fish/completions/ringway.fish";
+
+/// `ringway run`: from a file, or from flags alone.
+#[derive(Args, Clone, Debug)]
+pub struct Run {
+    /// The configuration file, TOML
+    #[arg(short, long, value_name = "FILE")]
+    #[arg(required_unless_present_all = ["listen", "backend"])]
+    #[arg(conflicts_with_all = FLAGS)]
+    pub config: Option<PathBuf>,
+    /// Accept clients here; may be given again
+    #[arg(long, value_name = "IP:PORT", value_parser = address::parse_address)]
+    pub listen: Vec<SocketAddr>,
+    /// Send them here; may be given again. The weight is 1 to 256, 1 if not given
+    #[arg(long, value_name = "IP:PORT[,weight=N]", value_parser = parse_backend)]
+    pub backend: Vec<BackendFlag>,
+    /// Who gets the next connection
+    #[arg(long, value_name = "POLICY", default_value = "ip_hash")]
+    #[arg(value_parser = |word: &str| words::BALANCES.parse(word))]
+    pub balance: Balance,
+    /// What is looked at before a backend is chosen; tcp: nothing
+    #[arg(long, value_name = "MODE", default_value = "tcp")]
+    #[arg(value_parser = |word: &str| words::MODES.parse(word))]
+    pub mode: Mode,
+    /// Threads: a number, "auto" for one per CPU, or a CPU list such as 0-3,8
+    #[arg(long, value_name = "N", default_value = "auto", value_parser = parse_workers)]
+    pub workers: Workers,
+    /// Refused: probes are not supported yet. Nothing can be in it.
+    #[arg(long, hide = true, value_parser = not_supported_yet)]
+    pub probe: Option<Infallible>,
+    /// Refused: the admin address is not supported yet. Nothing can be in it.
+    #[arg(long, hide = true, value_parser = not_supported_yet)]
+    pub admin: Option<Infallible>,
+}
+
+/// The flags of `run` that say what a file would.
+const FLAGS: [&str; 7] = [
+    "listen", "backend", "balance", "mode", "workers", "probe", "admin",
+];
+
+/// The value of `--backend`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BackendFlag {
+    /// Where to connect to.
+    pub address: SocketAddr,
+    /// 1 to 256; `None` when not given.
+    pub weight: Option<u16>,
+}
+
+/// `ringway validate`
+#[derive(Args, Debug)]
+pub struct Validate {
+    /// The configuration file, TOML
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// `ringway demo`
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Demo {
+    /// End by itself after this long, with a summary; without it, on ctrl-c
+    #[arg(long, value_name = "N")]
+    pub seconds: Option<NonZeroU32>,
+    /// How many subscribers connect
+    #[arg(long, value_name = "N", default_value = "1000")]
+    pub connections: NonZeroU32,
+    /// How many messages a second each subscriber gets
+    #[arg(long, value_name = "N", default_value = "10")]
+    pub rate: NonZeroU32,
+}
+
+/// `ringway map`
+#[derive(Args, Debug)]
+pub struct Map {
+    /// The configuration file, TOML
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// The upstream whose backends are chosen from
+    #[arg(long, value_name = "NAME")]
+    pub upstream: String,
+    /// Client addresses, the keys of ip_hash
+    #[arg(required = true, value_name = "KEY")]
+    pub keys: Vec<IpAddr>,
+}
+
+/// `ringway completions`
+#[derive(Args, Debug)]
+pub struct Completions {
+    /// Which shell
+    pub shell: clap_complete::Shell,
+}
+
+fn not_supported_yet(_: &str) -> Result<Infallible, String> {
+    Err("not supported yet; remove the flag".to_owned())
+}
+
+/// `ADDR[,weight=N][,backup]`
+fn parse_backend(text: &str) -> Result<BackendFlag, String> {
+    let mut parts = text.split(',');
+    let address = address::parse_backend_address(parts.next().unwrap_or_default())?;
+    let mut weight = None;
+    for part in parts {
+        match part.split_once('=') {
+            Some(("weight", number)) if weight.is_none() => weight = Some(parse_weight(number)?),
+            None if part == "backup" => {
+                return Err("backup is not supported yet; remove it".to_owned());
+            }
+            Some(_) | None => {
+                return Err(format!(
+                    "{part:?} is not understood; write IP:PORT[,weight=N]"
+                ));
+            }
+        }
+    }
+    Ok(BackendFlag { address, weight })
+}
+
+fn parse_weight(number: &str) -> Result<u16, String> {
+    let in_range = number
+        .parse()
+        .ok()
+        .filter(|weight| value::WEIGHTS.contains(weight));
+    in_range.ok_or_else(|| {
+        let (low, high) = (value::WEIGHTS.start(), value::WEIGHTS.end());
+        format!("weight={number} is out of range; write a number from {low} to {high}")
+    })
+}
+
+/// A number is a count here, never a CPU: that is what `--workers N` promises.
+fn parse_workers(text: &str) -> Result<Workers, String> {
+    match text {
+        "auto" => Ok(Workers::Auto),
+        list if list.contains([',', '-']) => workers::parse_cpus(list).map(Workers::Cpus),
+        count => workers::parse_worker_count(count),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use std::num::NonZeroUsize;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_backend_flag_has_an_address_and_perhaps_a_weight() {
+        let address = "10.0.0.1:80".parse().unwrap();
+        assert_eq!(
+            parse_backend("10.0.0.1:80"),
+            Ok(BackendFlag {
+                address,
+                weight: None
+            })
+        );
+        assert_eq!(
+            parse_backend("10.0.0.1:80,weight=256"),
+            Ok(BackendFlag {
+                address,
+                weight: Some(256)
+            })
+        );
+        for wrong in [
+            "",
+            "10.0.0.1",
+            "10.0.0.1:80,",
+            "10.0.0.1:80,weight=0",
+            "10.0.0.1:80,weight=257",
+            "10.0.0.1:80,weight=1,weight=2",
+            "10.0.0.1:80,backup=1",
+            "10.0.0.1:0",
+            "host:80",
+        ] {
+            assert!(parse_backend(wrong).is_err(), "{wrong}");
+        }
+        assert!(
+            parse_backend("10.0.0.1:80,backup")
+                .unwrap_err()
+                .contains("not supported yet")
+        );
+    }
+
+    #[test]
+    fn a_worker_flag_is_a_count_unless_it_is_a_list() {
+        assert_eq!(parse_workers("auto"), Ok(Workers::Auto));
+        assert_eq!(
+            parse_workers("4"),
+            Ok(Workers::Count(NonZeroUsize::new(4).unwrap()))
+        );
+        assert_eq!(parse_workers("4-5"), Ok(Workers::Cpus(vec![4, 5])));
+        for wrong in ["", "0", "-1", "many", "1025"] {
+            assert!(parse_workers(wrong).is_err(), "{wrong}");
+        }
+    }
+}

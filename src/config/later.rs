@@ -1,0 +1,255 @@
+//! The keys that the file format has and this version does not act on: one row each. A key that is present is an
+//! error, so that nobody believes in a limit that is not there; only a value that asks for nothing is let through.
+//!
+//! To support a key, delete its row, read it in `check`, print it in `print`, describe it in docs/configuration.md.
+
+use super::quantity;
+use super::value::{self, Parsed, quoted};
+use super::words::Words;
+use ipnet::IpNet;
+use std::net::IpAddr;
+use std::time::Duration;
+use toml::de::DeValue;
+
+/// What a key's value must look like.
+enum Kind {
+    /// A duration; none asks for nothing.
+    Duration,
+    /// A duration that cannot be none.
+    Timeout,
+    /// Bytes; none asks for nothing.
+    Size,
+    /// Bytes, at least one.
+    Limit,
+    /// An integer of this range; 0 asks for nothing.
+    Integer(u32, u32),
+    /// A number; 0 asks for nothing.
+    Number,
+    /// A string; the empty one asks for nothing.
+    Text,
+    /// `"COUNT/DURATION"`; the empty string asks for nothing.
+    Rate,
+    /// `true` or `false`; this one asks for nothing.
+    Flag(bool),
+    /// One of these; the first asks for nothing.
+    Words(Words<bool>),
+    /// A list of strings; the empty one asks for nothing.
+    Texts,
+    /// A list of networks or addresses; the empty one asks for nothing.
+    Networks,
+    /// A table, whose keys have rows of their own.
+    Table,
+    /// A list of tables, whose keys have rows of their own.
+    Tables,
+}
+
+/// One such key.
+pub(super) struct Later {
+    path: &'static str,
+    kind: Kind,
+}
+
+const fn words(now: &'static [(&'static str, bool)]) -> Kind {
+    Kind::Words(Words::new(now))
+}
+
+const fn later(path: &'static str, kind: Kind) -> Later {
+    Later { path, kind }
+}
+
+const LATER: &[Later] = &[
+    later("process.spin", Kind::Duration),
+    later("admin", Kind::Table),
+    later("admin.listen", Kind::Text),
+    later("admin.token_file", Kind::Text),
+    later("listener.max_age", Kind::Duration),
+    later("listener.peek_max_bytes", Kind::Limit),
+    later("listener.peek_timeout", Kind::Timeout),
+    later(
+        "listener.proxy_protocol",
+        words(&[("off", true), ("optional", false), ("required", false)]),
+    ),
+    later("listener.proxy_protocol_from", Kind::Networks),
+    later(
+        "listener.forwarded",
+        words(&[("off", true), ("append", false)]),
+    ),
+    later("listener.allow", Kind::Networks),
+    later("listener.deny", Kind::Networks),
+    later(
+        "listener.max_connections_per_ip",
+        Kind::Integer(0, u32::MAX),
+    ),
+    later("listener.connect_rate_per_ip", Kind::Rate),
+    later("listener.slow_client", Kind::Table),
+    later("listener.slow_client.unsent", Kind::Size),
+    later("listener.slow_client.for", Kind::Timeout),
+    later("listener.tls", Kind::Table),
+    later("listener.tls.certificates", Kind::Tables),
+    later("listener.tls.certificates.cert", Kind::Text),
+    later("listener.tls.certificates.key", Kind::Text),
+    later("listener.tls.client_ca", Kind::Text),
+    later(
+        "listener.tls.min_version",
+        words(&[("1.2", true), ("1.3", false)]),
+    ),
+    later("listener.tls.alpn", Kind::Texts),
+    later("listener.tls.handshake_timeout", Kind::Timeout),
+    later("listener.route", Kind::Tables),
+    later("listener.route.host", Kind::Text),
+    later("listener.route.path_prefix", Kind::Text),
+    later("listener.route.upgrade", Kind::Text),
+    later("listener.route.sni", Kind::Text),
+    later("listener.route.client", Kind::Networks),
+    later("listener.route.upstream", Kind::Text),
+    later("upstream.hash_key", Kind::Texts),
+    later("upstream.hash_load_factor", Kind::Number),
+    later("upstream.max_fails", Kind::Integer(0, 1_000_000)),
+    later("upstream.fail_timeout", Kind::Timeout),
+    later(
+        "upstream.all_down",
+        words(&[("try_all", true), ("refuse", false)]),
+    ),
+    later(
+        "upstream.on_down",
+        words(&[("keep", true), ("close", false)]),
+    ),
+    later("upstream.slow_start", Kind::Duration),
+    later(
+        "upstream.proxy_protocol",
+        words(&[("off", true), ("v1", false), ("v2", false)]),
+    ),
+    later("upstream.source_addresses", Kind::Networks),
+    later("upstream.resolve_interval", Kind::Timeout),
+    later("upstream.probe", Kind::Table),
+    later("upstream.probe.type", words(PROBES)),
+    later("upstream.probe.interval", Kind::Timeout),
+    later("upstream.probe.timeout", Kind::Timeout),
+    later("upstream.probe.rise", Kind::Integer(1, 1_000_000)),
+    later("upstream.probe.fall", Kind::Integer(1, 1_000_000)),
+    later("upstream.probe.port", Kind::Integer(0, 65_535)),
+    later("upstream.probe.send", Kind::Text),
+    later("upstream.probe.expect", Kind::Text),
+    later("upstream.probe.expect_status", Kind::Texts),
+    later("upstream.probe.path", Kind::Text),
+    later("upstream.probe.host", Kind::Text),
+    later(
+        "upstream.probe.initial",
+        words(&[("up", true), ("down", false)]),
+    ),
+    later("upstream.probe.jitter", Kind::Number),
+    later("upstream.tls", Kind::Table),
+    later("upstream.tls.server_name", Kind::Text),
+    later("upstream.tls.ca", Kind::Text),
+    later("upstream.tls.verify", Kind::Flag(true)),
+    later("upstream.backend.backup", Kind::Flag(false)),
+    later(
+        "upstream.backend.max_connections",
+        Kind::Integer(0, u32::MAX),
+    ),
+    later(
+        "upstream.backend.state",
+        words(&[("ready", true), ("drain", false), ("maint", false)]),
+    ),
+];
+
+const PROBES: &[(&str, bool)] = &[
+    ("tcp", false),
+    ("http", false),
+    ("ssl_hello", false),
+    ("smtp", false),
+    ("mysql", false),
+    ("pop3", false),
+    ("imap", false),
+    ("pgsql", false),
+    ("redis", false),
+    ("websocket", false),
+    ("send_expect", false),
+];
+
+/// The paths of those keys, without positions in lists: `upstream.probe.type`.
+pub fn keys_not_supported_yet() -> impl Iterator<Item = &'static str> {
+    LATER.iter().map(|later| later.path)
+}
+
+/// The row of a key.
+pub(super) fn find(path: &str) -> Option<&'static Later> {
+    LATER.iter().find(|later| later.path == path)
+}
+
+/// The names of those keys directly in the table `path`.
+pub(super) fn inside(path: &str) -> impl Iterator<Item = &'static str> {
+    LATER.iter().filter_map(move |later| {
+        let (table, name) = later.path.rsplit_once('.').unwrap_or(("", later.path));
+        (table == path).then_some(name)
+    })
+}
+
+impl Later {
+    /// Whether the value, which must have the right form, asks for nothing.
+    pub(super) fn asks_for_nothing(&self, value: &DeValue) -> Parsed<bool> {
+        self.kind.asks_for_nothing(value)
+    }
+}
+
+impl Kind {
+    fn asks_for_nothing(&self, value: &DeValue) -> Parsed<bool> {
+        match self {
+            Self::Duration => quantity::duration_or_zero(value).map(|d| d == Duration::ZERO),
+            Self::Timeout => quantity::timeout(value).map(|_| false),
+            Self::Size => quantity::size(value, 0..=1 << 30).map(|bytes| bytes == 0),
+            Self::Limit => quantity::size(value, 1..=1 << 30).map(|_| false),
+            Self::Integer(low, high) => value::integer(value, *low..=*high).map(|n| n == 0),
+            Self::Number => value::number(value).map(|n| n == 0.0),
+            Self::Text => value::text(value).map(str::is_empty),
+            Self::Rate => value::text(value).and_then(rate),
+            Self::Flag(harmless) => value::flag(value).map(|flag| flag == *harmless),
+            Self::Words(words) => words.of(value),
+            Self::Texts => each_text(value, |_| Ok(())),
+            Self::Networks => each_text(value, network),
+            Self::Table if value.is_table() => Ok(false),
+            Self::Table => Err(value::wrong_type(value, "a table")),
+            Self::Tables => match value.as_array() {
+                Some(items) if items.iter().all(|item| item.get_ref().is_table()) => Ok(false),
+                Some(_) => Err("has entries that are not tables; write tables".to_owned()),
+                None => Err(value::wrong_type(value, "a list of tables")),
+            },
+        }
+    }
+}
+
+fn rate(text: &str) -> Parsed<bool> {
+    if text.is_empty() {
+        return Ok(true);
+    }
+    let (count, time) = text.split_once('/').unwrap_or((text, ""));
+    let count_is_right = count.parse::<u32>().is_ok_and(|count| count > 0);
+    let time_is_right = quantity::parse_duration(time).is_ok_and(|time| !time.is_zero());
+    if count_is_right && time_is_right {
+        return Ok(false);
+    }
+    Err(format!(
+        "{} is not a rate; write a count and a duration, such as \"100/60s\"",
+        quoted(text)
+    ))
+}
+
+fn each_text(value: &DeValue, check: impl Fn(&str) -> Parsed<()>) -> Parsed<bool> {
+    let items = value
+        .as_array()
+        .ok_or_else(|| value::wrong_type(value, "a list of strings"))?;
+    items
+        .iter()
+        .try_for_each(|item| check(value::text(item.get_ref())?))?;
+    Ok(items.is_empty())
+}
+
+fn network(text: &str) -> Parsed<()> {
+    if text.parse::<IpNet>().is_ok() || text.parse::<IpAddr>().is_ok() {
+        return Ok(());
+    }
+    Err(format!(
+        "{} is not a network; write one such as \"10.0.0.0/8\" or \"fd00::/8\", or an address",
+        quoted(text)
+    ))
+}

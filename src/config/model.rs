@@ -1,0 +1,286 @@
+//! The checked configuration: plain values that need no second look. Field names are the keys of the file, each
+//! with its meaning, its unit and its default; the defaults themselves stand in the constructors below.
+
+use crate::ring::Keepalive;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that a proxy is told. Immutable once made; a reload makes another one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// `[process]`
+    pub process: Process,
+    /// `[log]`
+    pub log: Log,
+    /// `[[listener]]`, at least one.
+    pub listeners: Vec<Listener>,
+    /// `[[upstream]]`, at least one.
+    pub upstreams: Vec<Upstream>,
+}
+
+/// `[process]`: the process as a whole.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Process {
+    /// How many workers, or on which CPUs. Default `"auto"`.
+    pub workers: Workers,
+    /// Open connections of all listeners together. Default 0: what RLIMIT_NOFILE allows.
+    pub max_connections: usize,
+    /// How long listeners stay open after a drain was asked for. Default 0 s.
+    pub drain_delay: Duration,
+    /// The closing of open connections is spread over this long. Default 10 s.
+    pub drain_over: Duration,
+    /// What is still open this long after the drain began to close is cut off. Default 30 s.
+    pub drain_deadline: Duration,
+}
+
+/// `process.workers`: one pinned thread with one ring each.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Workers {
+    /// One for each CPU that this process may use (sched_getaffinity(2)).
+    Auto,
+    /// This many, on the first of those CPUs.
+    Count(NonZeroUsize),
+    /// One on each of these, in this order; no number twice. Whether the machine has them is not known here.
+    Cpus(Vec<usize>),
+}
+
+/// `[log]`: what is written about the process and about each connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Log {
+    /// The least important messages that are written. Default `"info"`.
+    pub level: tracing::Level,
+    /// How a line looks, of both logs. Default `"text"`.
+    pub format: Format,
+    /// Where the line about each ended connection goes. Default `"stderr"`.
+    pub access: Access,
+}
+
+/// `log.format`
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `log.access`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// With the other messages.
+    Stderr,
+    /// To standard output.
+    Stdout,
+    /// Nowhere.
+    Off,
+    /// Appended to this file.
+    File(PathBuf),
+}
+
+/// `[[listener]]`: bound addresses and their rules.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listener {
+    /// Unique among listeners; in logs and metrics.
+    pub name: String,
+    /// Where it accepts clients, at least one, no address twice in the whole configuration. Port 0 lets the system choose.
+    pub listen: Vec<SocketAddr>,
+    /// Where its connections go: an index into [`Config::upstreams`]. The file has the upstream's name.
+    pub upstream: usize,
+    /// What is read before a backend is chosen. Default `"tcp"`.
+    pub mode: Mode,
+    /// How bytes move. Default `"auto"`.
+    pub relay: Relay,
+    /// Connections that may wait to be accepted (listen(2); the system's somaxconn caps it). Default 65535.
+    pub backlog: u32,
+    /// TCP_NODELAY on client sockets: send small messages at once. Default true.
+    pub nodelay: bool,
+    /// Close when no byte moved either way for this long. Default 10 min.
+    pub idle_timeout: Duration,
+    /// After one side's FIN, close when no byte came from the other for this long. Default 30 s.
+    pub half_close_timeout: Duration,
+    /// TCP_USER_TIMEOUT of client sockets (tcp(7)): how long sent bytes may stay unacknowledged, whole
+    /// milliseconds. Default 30 s; zero leaves the system's.
+    pub user_timeout: Duration,
+    /// Keepalive of client sockets. Default 60 s, every 15 s, 4 times.
+    pub keepalive: Keepalive,
+    /// TCP_NOTSENT_LOWAT of client sockets, bytes: how much the kernel takes ahead of what it could send. Default
+    /// 128 KiB; zero leaves the system's.
+    pub notsent_lowat: u32,
+    /// Open connections of this listener, over all workers. Default 0: no limit of its own.
+    pub max_connections: usize,
+}
+
+/// `listener.mode`
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Relay from the first byte.
+    Tcp,
+}
+
+/// `listener.relay`
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Relay {
+    /// Whatever is cheapest for the stream at hand.
+    Auto,
+    /// Through the worker's buffers.
+    Copy,
+}
+
+/// `[[upstream]]`: a named set of backends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Upstream {
+    /// Unique among upstreams; what listeners refer to.
+    pub name: String,
+    /// Who gets the next connection. Default `"ip_hash"`.
+    pub balance: Balance,
+    /// How much of a client's address is hashed. Default 32 bits of IPv4, 64 bits of IPv6.
+    pub hash_prefix: HashPrefix,
+    /// How long one connection attempt may take. Default 2 s.
+    pub connect_timeout: Duration,
+    /// How many different backends are tried for one client, 1 to 8. Default 3.
+    pub connect_tries: u8,
+    /// TCP_USER_TIMEOUT of backend sockets, whole milliseconds. Default 10 s; zero leaves the system's.
+    pub user_timeout: Duration,
+    /// `[[upstream.backend]]`, at least one, no name twice.
+    pub backends: Vec<Backend>,
+}
+
+/// `upstream.balance`
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Balance {
+    /// By the client's address, the same on every machine with the same configuration.
+    IpHash,
+}
+
+/// `upstream.hash_prefix`, in bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HashPrefix {
+    /// Of an IPv4 address, 1 to 32.
+    pub v4: u8,
+    /// Of an IPv6 address, 1 to 128.
+    pub v6: u8,
+}
+
+/// `[[upstream.backend]]`: one address that serves.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Backend {
+    /// Unique in its upstream. What is hashed, so that a backend can move to another address and keep its clients.
+    /// Default: the address.
+    pub name: String,
+    /// Where to connect to.
+    pub address: SocketAddr,
+    /// Its share relative to the others', 1 to 256. Default 1.
+    pub weight: u16,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self {
+            workers: Workers::Auto,
+            max_connections: 0,
+            drain_delay: Duration::ZERO,
+            drain_over: Duration::from_secs(10),
+            drain_deadline: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: tracing::Level::INFO,
+            format: Format::Text,
+            access: Access::Stderr,
+        }
+    }
+}
+
+impl Listener {
+    /// One that has the default of every optional key.
+    pub fn new(name: String, listen: Vec<SocketAddr>, upstream: usize) -> Self {
+        Self {
+            name,
+            listen,
+            upstream,
+            mode: Mode::Tcp,
+            relay: Relay::Auto,
+            backlog: 65_535,
+            nodelay: true,
+            idle_timeout: Duration::from_mins(10),
+            half_close_timeout: Duration::from_secs(30),
+            user_timeout: Duration::from_secs(30),
+            keepalive: Keepalive {
+                idle: Duration::from_mins(1),
+                interval: Duration::from_secs(15),
+                count: 4,
+            },
+            notsent_lowat: 128 << 10,
+            max_connections: 0,
+        }
+    }
+}
+
+impl Upstream {
+    /// One that has the default of every optional key.
+    pub fn new(name: String, backends: Vec<Backend>) -> Self {
+        Self {
+            name,
+            balance: Balance::IpHash,
+            hash_prefix: HashPrefix { v4: 32, v6: 64 },
+            connect_timeout: Duration::from_secs(2),
+            connect_tries: 3,
+            user_timeout: Duration::from_secs(10),
+            backends,
+        }
+    }
+}
+
+impl Backend {
+    /// One that has the default of every optional key.
+    pub fn new(address: SocketAddr) -> Self {
+        Self {
+            name: address.to_string(),
+            address,
+            weight: 1,
+        }
+    }
+}
+
+/// An idle timeout below this cuts feeds whose clients ping as rarely as clients usually do.
+const PING_INTERVAL_USUAL: Duration = Duration::from_mins(1);
+
+impl Config {
+    /// What is allowed but seldom meant, a sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let process = self.process.warning();
+        let listeners = self.listeners.iter().filter_map(Listener::warning);
+        let unused = (0..self.upstreams.len())
+            .filter(|&upstream| self.listeners.iter().all(|l| l.upstream != upstream))
+            .map(|upstream| {
+                let name = &self.upstreams[upstream].name;
+                format!("upstream \"{name}\" is used by no listener")
+            });
+        process.into_iter().chain(listeners).chain(unused).collect()
+    }
+}
+
+impl Process {
+    fn warning(&self) -> Option<String> {
+        (self.drain_deadline < self.drain_over).then(|| {
+            "process.drain_deadline is below drain_over: connections will be cut off before their turn to close".to_owned()
+        })
+    }
+}
+
+impl Listener {
+    fn warning(&self) -> Option<String> {
+        (self.idle_timeout < PING_INTERVAL_USUAL).then(|| {
+            format!(
+                "listener \"{}\": idle_timeout is below 60s, the usual interval of pings: quiet clients will be cut off",
+                self.name
+            )
+        })
+    }
+}
