@@ -1,3 +1,58 @@
 //! Arguments, configuration, controller; error to exit code; nothing else.
 
-fn main() {}
+use clap::Parser;
+use ringway::config::cli::{self, Cli, Verb, exit};
+use ringway::config::{Config, Errors};
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Why a verb ended early.
+enum Failure {
+    Config(Errors),
+    Os(String),
+}
+
+fn main() -> ExitCode {
+    let ended = match Cli::parse().verb {
+        Verb::Run(_) | Verb::Demo(_) | Verb::Map(_) => Err(Failure::Os("not built yet".to_owned())),
+        Verb::Validate(args) => validate(&args.config),
+        Verb::Completions(args) => print(|out| cli::completions(args.shell, out)),
+        Verb::Man => print(cli::man),
+    };
+    ended.map_or_else(Failure::report, |()| ExitCode::SUCCESS)
+}
+
+fn validate(path: &Path) -> Result<(), Failure> {
+    let config = Config::load(path).map_err(Failure::Config)?;
+    for warning in config.warnings() {
+        eprintln!("{}: warning: {warning}", path.display());
+    }
+    print(|out| out.write_all(config.to_toml().as_bytes()))
+}
+
+/// Writes to standard output. A reader that has seen enough is fine.
+fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Os(format!("cannot write to standard output: {e}")))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+impl Failure {
+    fn report(self) -> ExitCode {
+        match self {
+            Self::Config(errors) => {
+                eprintln!("{errors}");
+                ExitCode::from(exit::CONFIG)
+            }
+            Self::Os(message) => {
+                eprintln!("ringway: {message}");
+                ExitCode::from(exit::OS)
+            }
+        }
+    }
+}
