@@ -1,0 +1,112 @@
+//! docs/configuration.md and docs/examples tell the truth: every key with its default, every example loads.
+
+use crate::parsed;
+use crate::wrong::MINIMAL;
+use ringway::config::{Config, keys_not_supported_yet};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+const REFERENCE: &str = include_str!("../../docs/configuration.md");
+
+/// Key paths and values of the effective configuration, lists without positions.
+fn effective(config: &Config) -> BTreeSet<(String, String)> {
+    let text = config.to_toml();
+    let mut table = "";
+    let mut keys = BTreeSet::new();
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        match line.split_once(" = ") {
+            Some((key, value)) => {
+                keys.insert((format!("{table}.{key}"), value.to_owned()));
+            }
+            None => table = line.trim_matches(['[', ']']),
+        }
+    }
+    keys
+}
+
+/// The rows `` | `key` | `default` | … `` of the reference; the default is empty where the key must be given.
+fn documented() -> BTreeSet<(String, String)> {
+    let rows = REFERENCE.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|row| {
+        let mut cells = row
+            .split('|')
+            .skip(1)
+            .map(|cell| cell.trim().trim_matches('`').to_owned());
+        let (key, default) = (
+            cells.next().expect("a key"),
+            cells.next().expect("a default"),
+        );
+        (
+            key,
+            if default == "required" {
+                String::new()
+            } else {
+                default
+            },
+        )
+    })
+    .collect()
+}
+
+#[test]
+fn the_reference_has_every_key_with_its_default() {
+    let required = [
+        "listener.name",
+        "listener.listen",
+        "listener.upstream",
+        "upstream.name",
+        "upstream.backend.address",
+    ];
+    let expected: BTreeSet<_> = effective(&parsed(MINIMAL))
+        .into_iter()
+        .map(|(key, value)| match key.as_str() {
+            key if required.contains(&key) => (key.to_owned(), String::new()),
+            "upstream.backend.name" => (key, "the address".to_owned()),
+            _ => (key, value),
+        })
+        .collect();
+    assert_eq!(documented(), expected);
+}
+
+#[test]
+fn the_reference_lists_every_key_that_is_not_supported_yet() {
+    let section = REFERENCE
+        .split("## Not supported yet")
+        .nth(1)
+        .expect("the section is there");
+    let bullets = section
+        .rsplit("```")
+        .next()
+        .expect("the list follows the example");
+    // Every other piece between backquotes is a key.
+    let listed: BTreeSet<&str> = bullets.split('`').skip(1).step_by(2).collect();
+    assert_eq!(listed, keys_not_supported_yet().collect());
+}
+
+#[test]
+fn every_example_of_the_reference_loads() {
+    let mut examples = 0;
+    for block in REFERENCE.split("```toml\n").skip(1) {
+        parsed(block.split("```").next().unwrap());
+        examples += 1;
+    }
+    assert!(examples >= 3, "{examples}");
+}
+
+#[test]
+fn every_example_file_loads_without_a_warning() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples");
+    let mut examples = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let config = Config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(
+            config.warnings(),
+            Vec::<String>::new(),
+            "{}",
+            path.display()
+        );
+        examples += 1;
+    }
+    assert!(examples >= 3, "{examples}");
+}

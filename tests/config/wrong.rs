@@ -1,0 +1,518 @@
+//! Configurations with one mistake each, and the `line:column: key: ` that its error must begin with (and, where it
+//! matters, the first words after it).
+
+/// The smallest configuration: only what must be there.
+pub(crate) const MINIMAL: &str = r#"[[listener]]
+name = "feed"
+listen = "127.0.0.1:9000"
+upstream = "feed"
+[[upstream]]
+name = "feed"
+[[upstream.backend]]
+address = "10.0.0.1:8080"
+"#;
+
+/// What must be there, before lines that make it wrong; the macro's line stands on line 9.
+macro_rules! minimal {
+    ($more:literal) => {
+        concat!(
+            "[[listener]]\nname = \"feed\"\nlisten = \"127.0.0.1:9000\"\nupstream = \"feed\"\n",
+            "[[upstream]]\nname = \"feed\"\n[[upstream.backend]]\naddress = \"10.0.0.1:8080\"\n",
+            $more
+        )
+    };
+}
+
+/// A listener with one more line, line 5.
+macro_rules! listener {
+    ($more:literal) => {
+        concat!(
+            "[[listener]]\nname = \"feed\"\nlisten = \"127.0.0.1:9000\"\nupstream = \"feed\"\n",
+            $more,
+            "\n[[upstream]]\nname = \"feed\"\n[[upstream.backend]]\naddress = \"10.0.0.1:8080\"\n",
+        )
+    };
+}
+
+/// An upstream with one more line, line 7.
+macro_rules! upstream {
+    ($more:literal) => {
+        concat!(
+            "[[listener]]\nname = \"feed\"\nlisten = \"127.0.0.1:9000\"\nupstream = \"feed\"\n",
+            "[[upstream]]\nname = \"feed\"\n",
+            $more,
+            "\n[[upstream.backend]]\naddress = \"10.0.0.1:8080\"\n",
+        )
+    };
+}
+
+/// A listener whose first lines, from line 2, are these.
+macro_rules! bare_listener {
+    ($lines:literal) => {
+        concat!(
+            "[[listener]]\n",
+            $lines,
+            "\n[[upstream]]\nname = \"feed\"\n[[upstream.backend]]\naddress = \"10.0.0.1:8080\"\n",
+        )
+    };
+}
+
+/// A configuration whose backends, from line 7, are these.
+macro_rules! backends {
+    ($lines:literal) => {
+        concat!(
+            "[[listener]]\nname = \"feed\"\nlisten = \"127.0.0.1:9000\"\nupstream = \"feed\"\n",
+            "[[upstream]]\nname = \"feed\"\n",
+            $lines
+        )
+    };
+}
+
+/// Text, and how its only error begins after the file's name.
+pub(crate) const WRONG: &[(&str, &str)] = &[
+    // TOML itself.
+    (minimal!("[process\n"), "9:9: not TOML: "),
+    (
+        minimal!("[process]\nworkers = 1\nworkers = 2\n"),
+        "11:1: not TOML: duplicate key",
+    ),
+    (minimal!("[log]\nlevel = info\n"), "10:9: not TOML: "),
+    // Keys that are not there, and keys that should be.
+    (
+        minimal!("[proces]\n"),
+        "9:2: proces: unknown key; did you mean `process`?",
+    ),
+    (
+        minimal!("[process]\nworker = 1\n"),
+        "10:1: process.worker: unknown key; did you mean `workers`?",
+    ),
+    (
+        minimal!("[log]\ncolour = 1\n"),
+        "10:1: log.colour: unknown key; this table takes \"access\", ",
+    ),
+    (
+        minimal!("wieght = 3\n"),
+        "9:1: upstream[0].backend[0].wieght: unknown key; did you mean `weight`?",
+    ),
+    (
+        listener!("idel_timeout = \"1m\""),
+        "5:1: listener[0].idel_timeout: unknown key; did you mean `idle_timeout`?",
+    ),
+    (
+        listener!("max_agee = \"1m\""),
+        "5:1: listener[0].max_agee: unknown key; did you mean `max_age`?",
+    ),
+    (
+        listener!("keepalive = { idel = \"1m\" }"),
+        "5:15: listener[0].keepalive.idel: unknown key; did you mean `idle`?",
+    ),
+    (
+        upstream!("hash_prefix = { v5 = 1 }"),
+        "7:17: upstream[0].hash_prefix.v5: unknown key; did you mean `v4`?",
+    ),
+    (
+        bare_listener!("name = \"a\"\nlisten = \"127.0.0.1:1\""),
+        "1:1: listener[0].upstream: is missing; write ",
+    ),
+    (
+        bare_listener!("name = \"a\"\nupstream = \"feed\""),
+        "1:1: listener[0].listen: is missing; write ",
+    ),
+    (
+        bare_listener!("upstream = \"feed\"\nlisten = \"127.0.0.1:1\""),
+        "1:1: listener[0].name: is missing; write ",
+    ),
+    (
+        backends!("[[upstream.backend]]\nname = \"b\"\n"),
+        "7:1: upstream[0].backend[0].address: is missing; write ",
+    ),
+    (
+        backends!(""),
+        "5:1: upstream[0].backend: is missing; write at least one [[upstream.backend]]",
+    ),
+    (
+        backends!("backend = []\n"),
+        "7:11: upstream[0].backend: is empty; write at least one",
+    ),
+    (
+        "[[upstream]]\nname = \"a\"\nbackend = [{ address = \"10.0.0.1:80\" }]\n",
+        "1:1: listener: is missing; write at least one [[listener]]",
+    ),
+    // Names.
+    (
+        minimal!("[[upstream]]\nname = \"feed\"\nbackend = [{ address = \"10.0.0.1:80\" }]\n"),
+        "10:8: upstream[1].name: \"feed\" is also upstream[0].name; give one",
+    ),
+    (
+        minimal!("[[listener]]\nname = \"feed\"\nlisten = \"127.0.0.1:1\"\nupstream = \"feed\"\n"),
+        "10:8: listener[1].name: \"feed\" is also listener[0].name; give one",
+    ),
+    (
+        minimal!("[[upstream.backend]]\naddress = \"10.0.0.1:8080\"\n"),
+        "10:11: upstream[0].backend[1].address: \"10.0.0.1:8080\" is also upstream[0].backend[0].address; give one",
+    ),
+    (
+        minimal!("name = \"b\"\n[[upstream.backend]]\naddress = \"10.0.0.2:80\"\nname = \"b\"\n"),
+        "12:8: upstream[0].backend[1].name: \"b\" is also upstream[0].backend[0].name; give one",
+    ),
+    (
+        minimal!("name = \"with space\"\n"),
+        "9:8: upstream[0].backend[0].name: \"with space\" is not a name; write 1 to 64",
+    ),
+    (
+        bare_listener!("name = \"\"\nlisten = \"127.0.0.1:1\"\nupstream = \"feed\""),
+        "2:8: listener[0].name: \"\" is not a name",
+    ),
+    (
+        bare_listener!("name = 7\nlisten = \"127.0.0.1:1\"\nupstream = \"feed\""),
+        "2:8: listener[0].name: is an integer; write a string in quotes",
+    ),
+    (
+        bare_listener!("name = \"a\"\nlisten = \"127.0.0.1:1\"\nupstream = \"fede\""),
+        "4:12: listener[0].upstream: \"fede\" is the name of no upstream; did you mean \"feed\"?",
+    ),
+    (
+        bare_listener!("name = \"a\"\nlisten = \"127.0.0.1:1\"\nupstream = \"chat\""),
+        "4:12: listener[0].upstream: \"chat\" is the name of no upstream; write ",
+    ),
+    // Addresses.
+    (
+        bare_listener!("name = \"a\"\nlisten = []\nupstream = \"feed\""),
+        "3:10: listener[0].listen: is empty; write at least one",
+    ),
+    (
+        bare_listener!("name = \"a\"\nlisten = 9000\nupstream = \"feed\""),
+        "3:10: listener[0].listen: is an integer; write ",
+    ),
+    (
+        bare_listener!("name = \"a\"\nlisten = \":9000\"\nupstream = \"feed\""),
+        "3:10: listener[0].listen: \":9000\" has no address; write \"0.0.0.0:9000\"",
+    ),
+    (
+        bare_listener!(
+            "name = \"a\"\nlisten = [\"127.0.0.1:1\", \"127.0.0.1:1\"]\nupstream = \"feed\""
+        ),
+        "3:26: listener[0].listen[1]: \"127.0.0.1:1\" is also listener[0].listen[0]; remove",
+    ),
+    (
+        minimal!("[[listener]]\nname = \"b\"\nlisten = \"127.0.0.1:9000\"\nupstream = \"feed\"\n"),
+        "11:10: listener[1].listen: \"127.0.0.1:9000\" is also listener[0].listen; remove",
+    ),
+    (
+        backends!("[[upstream.backend]]\naddress = \"10.0.0.1\"\n"),
+        "8:11: upstream[0].backend[0].address: \"10.0.0.1\" has no port; write one",
+    ),
+    (
+        backends!("[[upstream.backend]]\naddress = \"10.0.0.1:0\"\n"),
+        "8:11: upstream[0].backend[0].address: \"10.0.0.1:0\" has port 0",
+    ),
+    (
+        backends!("[[upstream.backend]]\naddress = \"db.local:80\"\n"),
+        "8:11: upstream[0].backend[0].address: \"db.local:80\" names a host, which is not supported yet",
+    ),
+    // Durations.
+    (
+        listener!("idle_timeout = \"10 parsecs\""),
+        "5:16: listener[0].idle_timeout: \"10 parsecs\" is not a duration; write ",
+    ),
+    (
+        listener!("idle_timeout = 10"),
+        "5:16: listener[0].idle_timeout: is an integer; write a string with a unit",
+    ),
+    (
+        listener!("idle_timeout = \"0s\""),
+        "5:16: listener[0].idle_timeout: \"0s\" is out of range; write a duration from \"1ms\" to \"24d\"",
+    ),
+    (
+        listener!("half_close_timeout = \"25d\""),
+        "5:22: listener[0].half_close_timeout: \"25d\" is out of range; write ",
+    ),
+    (
+        listener!("user_timeout = \"1500us\""),
+        "5:16: listener[0].user_timeout: \"1500us\" is too fine; write whole milliseconds",
+    ),
+    (
+        listener!("keepalive = { idle = \"1500ms\" }"),
+        "5:22: listener[0].keepalive.idle: \"1500ms\" is too fine; write whole seconds",
+    ),
+    (
+        listener!("keepalive = { interval = \"500ms\" }"),
+        "5:26: listener[0].keepalive.interval: \"500ms\" is out of range; write a duration from \"1s\"",
+    ),
+    (
+        listener!("keepalive = { count = 128 }"),
+        "5:23: listener[0].keepalive.count: 128 is out of range; write an integer from 1 to 127",
+    ),
+    (
+        listener!("keepalive = true"),
+        "5:13: listener[0].keepalive: is a boolean; write a table",
+    ),
+    (
+        upstream!("connect_timeout = \"2\""),
+        "7:19: upstream[0].connect_timeout: \"2\" is not a duration",
+    ),
+    (
+        upstream!("user_timeout = \"1us\""),
+        "7:16: upstream[0].user_timeout: \"1us\" is too fine",
+    ),
+    (
+        minimal!("[process]\ndrain_over = \"1month\"\n"),
+        "10:14: process.drain_over: \"1month\" is not a duration",
+    ),
+    (
+        minimal!("[process]\ndrain_delay = \"25d\"\n"),
+        "10:15: process.drain_delay: \"25d\" is out of range",
+    ),
+    (
+        minimal!("[process]\ndrain_deadline = false\n"),
+        "10:18: process.drain_deadline: is a boolean; write ",
+    ),
+    // Numbers and sizes.
+    (
+        listener!("backlog = 0"),
+        "5:11: listener[0].backlog: 0 is out of range; write an integer from 1 to 1048576",
+    ),
+    (
+        listener!("backlog = \"many\""),
+        "5:11: listener[0].backlog: is a string; write an integer from 1",
+    ),
+    (
+        listener!("max_connections = -1"),
+        "5:19: listener[0].max_connections: -1 is out of range; write ",
+    ),
+    (
+        listener!("notsent_lowat = \"128 elephants\""),
+        "5:17: listener[0].notsent_lowat: \"128 elephants\" is not a size; write ",
+    ),
+    (
+        listener!("notsent_lowat = \"2GiB\""),
+        "5:17: listener[0].notsent_lowat: \"2GiB\" is out of range; write a size from \"0B\" to \"1GiB\"",
+    ),
+    (
+        listener!("nodelay = \"yes\""),
+        "5:11: listener[0].nodelay: is a string; write true or false",
+    ),
+    (
+        upstream!("connect_tries = 0"),
+        "7:17: upstream[0].connect_tries: 0 is out of range; write an integer from 1 to 8",
+    ),
+    (
+        upstream!("connect_tries = 9"),
+        "7:17: upstream[0].connect_tries: 9 is out of range",
+    ),
+    (
+        upstream!("hash_prefix = { v4 = 33 }"),
+        "7:22: upstream[0].hash_prefix.v4: 33 is out of range; write an integer from 1 to 32",
+    ),
+    (
+        upstream!("hash_prefix = { v6 = 0 }"),
+        "7:22: upstream[0].hash_prefix.v6: 0 is out of range; write an integer from 1 to 128",
+    ),
+    (
+        upstream!("hash_prefix = 24"),
+        "7:15: upstream[0].hash_prefix: is an integer; write a table",
+    ),
+    (
+        minimal!("weight = 257\n"),
+        "9:10: upstream[0].backend[0].weight: 257 is out of range; write an integer from 1 to 256",
+    ),
+    (
+        minimal!("weight = 0\n"),
+        "9:10: upstream[0].backend[0].weight: 0 is out of range",
+    ),
+    (
+        minimal!("weight = 1.5\n"),
+        "9:10: upstream[0].backend[0].weight: is a float; write an integer",
+    ),
+    (
+        minimal!("weight = 99999999999999999999\n"),
+        "9:10: upstream[0].backend[0].weight: 99999999999999999999 is out of range",
+    ),
+    (
+        minimal!("[process]\nmax_connections = 1_000_000_001\n"),
+        "10:19: process.max_connections: ",
+    ),
+    (
+        minimal!("[process]\nworkers = 0\n"),
+        "10:11: process.workers: 0 is out of range; write an integer from 1 to 1024, \"auto\"",
+    ),
+    (
+        minimal!("[process]\nworkers = \"3-1\"\n"),
+        "10:11: process.workers: \"3-1\" has a range that ends before it starts; write ",
+    ),
+    (
+        minimal!("[process]\nworkers = \"0-3,2\"\n"),
+        "10:11: process.workers: \"0-3,2\" has CPU 2 twice; write ",
+    ),
+    (
+        minimal!("[process]\nworkers = \"all\"\n"),
+        "10:11: process.workers: \"all\" is not a CPU list; write ",
+    ),
+    (
+        minimal!("[process]\nworkers = [0, 1]\n"),
+        "10:11: process.workers: is an array; write ",
+    ),
+    // Words.
+    (
+        minimal!("[log]\nlevel = \"loud\"\n"),
+        "10:9: log.level: \"loud\" is not one of its words; write \"error\", \"warn\", \"info\" or \"debug\"",
+    ),
+    (
+        minimal!("[log]\nformat = \"xml\"\n"),
+        "10:10: log.format: \"xml\" is not one of its words; write \"text\" or \"json\"",
+    ),
+    (
+        minimal!("[log]\naccess = \"sdterr\"\n"),
+        "10:10: log.access: \"sdterr\" is neither a word nor a path; write ",
+    ),
+    (
+        minimal!("[log]\naccess = true\n"),
+        "10:10: log.access: is a boolean; write ",
+    ),
+    (
+        listener!("relay = \"fast\""),
+        "5:9: listener[0].relay: \"fast\" is not one of its words; write \"auto\" or \"copy\"",
+    ),
+    (
+        listener!("mode = \"udp\""),
+        "5:8: listener[0].mode: \"udp\" is not one of its words; write \"tcp\"",
+    ),
+    (
+        upstream!("balance = \"fair\""),
+        "7:11: upstream[0].balance: \"fair\" is not one of its words; write \"ip_hash\"",
+    ),
+    // Tables that are something else.
+    (
+        "process = 1\n[[listener]]\nname = \"feed\"\nlisten = \"127.0.0.1:9000\"\nupstream = \"feed\"\n[[upstream]]\nname = \"feed\"\nbackend = [{ address = \"10.0.0.1:80\" }]\n",
+        "1:11: process: is an integer; write a table",
+    ),
+    (
+        "listener = \"feed\"\n[[upstream]]\nname = \"feed\"\nbackend = [{ address = \"10.0.0.1:80\" }]\n",
+        "1:12: listener: is a string; write one or more [[listener]]",
+    ),
+    (
+        "listener = [1]\n[[upstream]]\nname = \"feed\"\nbackend = [{ address = \"10.0.0.1:80\" }]\n",
+        "1:13: listener[0]: is an integer; write a table",
+    ),
+    // What later versions do.
+    (
+        listener!("relay = \"splice\""),
+        "5:9: listener[0].relay: \"splice\" is not supported yet; write \"auto\" or \"copy\"",
+    ),
+    (
+        listener!("mode = \"http\""),
+        "5:8: listener[0].mode: \"http\" is not supported yet; write \"tcp\"",
+    ),
+    (
+        upstream!("balance = \"least_conn\""),
+        "7:11: upstream[0].balance: \"least_conn\" is not supported yet; write \"ip_hash\"",
+    ),
+    (
+        listener!("max_age = \"1h\""),
+        "5:1: listener[0].max_age: not supported yet; remove it",
+    ),
+    (
+        listener!("max_age = \"10 parsecs\""),
+        "5:11: listener[0].max_age: \"10 parsecs\" is not a duration",
+    ),
+    (
+        listener!("peek_max_bytes = 16384"),
+        "5:1: listener[0].peek_max_bytes: not supported yet",
+    ),
+    (
+        listener!("peek_max_bytes = 0"),
+        "5:18: listener[0].peek_max_bytes: 0 is out of range",
+    ),
+    (
+        listener!("proxy_protocol = \"required\""),
+        "5:1: listener[0].proxy_protocol: not supported yet",
+    ),
+    (
+        listener!("proxy_protocol = \"v3\""),
+        "5:18: listener[0].proxy_protocol: \"v3\" is not one of its words; write \"off\", ",
+    ),
+    (
+        listener!("allow = [\"10.0.0.0/8\"]"),
+        "5:1: listener[0].allow: not supported yet",
+    ),
+    (
+        listener!("deny = [\"10.0.0.0/33\"]"),
+        "5:8: listener[0].deny: \"10.0.0.0/33\" is not a network; write ",
+    ),
+    (
+        listener!("deny = \"10.0.0.0/8\""),
+        "5:8: listener[0].deny: is a string; write a list of strings",
+    ),
+    (
+        listener!("connect_rate_per_ip = \"100/60s\""),
+        "5:1: listener[0].connect_rate_per_ip: not supported yet",
+    ),
+    (
+        listener!("connect_rate_per_ip = \"100\""),
+        "5:23: listener[0].connect_rate_per_ip: \"100\" is not a rate; write ",
+    ),
+    (
+        listener!("slow_client = { unsent = \"1MiB\", for = \"30s\" }"),
+        "5:1: listener[0].slow_client: not supported yet",
+    ),
+    (
+        listener!("tls = { certificates = [{ cert = \"a.pem\", key = \"a.key\" }] }"),
+        "5:1: listener[0].tls: not supported yet",
+    ),
+    (
+        listener!("route = [{ host = \"a\", upstream = \"feed\" }]"),
+        "5:1: listener[0].route: not supported yet",
+    ),
+    (
+        listener!("route = 1"),
+        "5:9: listener[0].route: is an integer; write a list of tables",
+    ),
+    (
+        upstream!("hash_key = [\"client_ip\"]"),
+        "7:1: upstream[0].hash_key: not supported yet",
+    ),
+    (
+        upstream!("hash_load_factor = 1.25"),
+        "7:1: upstream[0].hash_load_factor: not supported yet",
+    ),
+    (
+        upstream!("hash_load_factor = -1.0"),
+        "7:20: upstream[0].hash_load_factor: -1.0 is out of range; write a number from 0",
+    ),
+    (
+        upstream!("max_fails = 3"),
+        "7:1: upstream[0].max_fails: not supported yet",
+    ),
+    (
+        upstream!("all_down = \"refuse\""),
+        "7:1: upstream[0].all_down: not supported yet",
+    ),
+    (
+        upstream!("probe = { type = \"http\" }"),
+        "7:1: upstream[0].probe: not supported yet",
+    ),
+    (
+        upstream!("tls = { verify = false }"),
+        "7:1: upstream[0].tls: not supported yet",
+    ),
+    (
+        minimal!("backup = true\n"),
+        "9:1: upstream[0].backend[0].backup: not supported yet",
+    ),
+    (
+        minimal!("state = \"maint\"\n"),
+        "9:1: upstream[0].backend[0].state: not supported yet",
+    ),
+    (
+        minimal!("max_connections = 10\n"),
+        "9:1: upstream[0].backend[0].max_connections: not supported yet",
+    ),
+    (
+        minimal!("[process]\nspin = \"50us\"\n"),
+        "10:1: process.spin: not supported yet; remove it",
+    ),
+    (
+        minimal!("[admin]\nlisten = \"127.0.0.1:9090\"\n"),
+        "9:2: admin: not supported yet; remove it",
+    ),
+];
