@@ -3,6 +3,7 @@
 use clap::Parser;
 use ringway::config::cli::{self, Cli, Verb, exit};
 use ringway::config::{Config, Errors};
+use ringway::control;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,16 +12,34 @@ use std::process::ExitCode;
 enum Failure {
     Config(Errors),
     Os(String),
+    Usage(String),
 }
 
 fn main() -> ExitCode {
     let ended = match Cli::parse().verb {
-        Verb::Run(_) | Verb::Demo(_) | Verb::Map(_) => Err(Failure::Os("not built yet".to_owned())),
+        Verb::Run(args) => return run(&args).map_or_else(Failure::report, control::run),
+        Verb::Demo(args) => Err(Failure::Os(format!("demo {args:?}"))),
+        Verb::Map(args) => map(&args),
         Verb::Validate(args) => validate(&args.config),
         Verb::Completions(args) => print(|out| cli::completions(args.shell, out)),
         Verb::Man => print(cli::man),
     };
     ended.map_or_else(Failure::report, |()| ExitCode::SUCCESS)
+}
+
+fn run(args: &cli::Run) -> Result<Config, Failure> {
+    let config = match &args.config {
+        Some(file) => Config::load(file),
+        // A wrong flag is clap's to report, with exit code 2.
+        None => Ok(Config::from_flags(args).unwrap_or_else(|e| e.exit())),
+    };
+    config.map_err(Failure::Config)
+}
+
+fn map(args: &cli::Map) -> Result<(), Failure> {
+    let config = Config::load(&args.config).map_err(Failure::Config)?;
+    let lines = control::map(config, &args.upstream, &args.keys).map_err(Failure::Usage)?;
+    print(|out| out.write_all(lines.as_bytes()))
 }
 
 fn validate(path: &Path) -> Result<(), Failure> {
@@ -48,6 +67,10 @@ impl Failure {
             Self::Config(errors) => {
                 eprintln!("{errors}");
                 ExitCode::from(exit::CONFIG)
+            }
+            Self::Usage(message) => {
+                eprintln!("ringway: {message}");
+                ExitCode::from(exit::USAGE)
             }
             Self::Os(message) => {
                 eprintln!("ringway: {message}");

@@ -77,6 +77,12 @@ impl<T> Slots<T> {
         Some(self.key_of(slot))
     }
 
+    /// The key of the value in this slot, if there is one.
+    pub fn key(&self, slot: u32) -> Option<Key> {
+        let at = slot as usize;
+        self.values.contains(at).then(|| self.key_of(at))
+    }
+
     /// The value, unless it was removed.
     #[inline]
     pub fn get(&self, key: Key) -> Option<&T> {

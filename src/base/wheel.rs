@@ -253,9 +253,12 @@ mod tests {
         let mut wheel = Wheel::new(START);
         let at = START + Duration::from_millis(100);
         wheel.set(3, at);
-        assert_eq!(expired(&mut wheel, Time::from_nanos(at.as_nanos() - 1)), []);
+        assert_eq!(
+            expired(&mut wheel, Time::from_nanos(at.as_nanos() - 1)),
+            [0_u32; 0]
+        );
         assert_eq!(expired(&mut wheel, at + TICK), [3]);
-        assert_eq!(expired(&mut wheel, at + HOUR), []);
+        assert_eq!(expired(&mut wheel, at + HOUR), [0_u32; 0]);
         assert_eq!(wheel.next(), None);
     }
 
@@ -282,7 +285,7 @@ mod tests {
         let mut wheel = Wheel::new(START);
         wheel.set(0, START + TICK);
         wheel.set(0, START + HOUR);
-        assert_eq!(expired(&mut wheel, START + (HOUR - TICK)), []);
+        assert_eq!(expired(&mut wheel, START + (HOUR - TICK)), [0_u32; 0]);
         assert_eq!(expired(&mut wheel, START + HOUR + TICK), [0]);
     }
 
@@ -325,7 +328,7 @@ mod tests {
         let mut wheel = Wheel::new(Time::from_nanos(0));
         let end = Time::from_nanos(u64::MAX);
         wheel.set(0, end);
-        assert_eq!(expired(&mut wheel, START + HOUR), []);
+        assert_eq!(expired(&mut wheel, START + HOUR), [0_u32; 0]);
         assert!(wheel.next().unwrap() <= end);
         assert_eq!(expired(&mut wheel, end), [0]);
     }
@@ -334,9 +337,9 @@ mod tests {
     fn a_clock_that_steps_back_fires_nothing_twice() {
         let mut wheel = Wheel::new(START);
         wheel.expire(START + HOUR, &mut Vec::new());
-        assert_eq!(expired(&mut wheel, START), []);
+        assert_eq!(expired(&mut wheel, START), [0_u32; 0]);
         wheel.set(0, START + HOUR + TICK);
-        assert_eq!(expired(&mut wheel, START), []);
+        assert_eq!(expired(&mut wheel, START), [0_u32; 0]);
         assert_eq!(expired(&mut wheel, START + HOUR + TICK * 2), [0]);
     }
 

@@ -5,8 +5,9 @@
 
 use super::document::{self, Once, Table};
 use super::error::Errors;
-use super::model::{Backend, Config, HashPrefix, Listener, Log, Process, Upstream};
+use super::model::{Backend, Config, Listener, Log, Process, Upstream};
 use super::{address, quantity, value, words, workers};
+use crate::balance::ip_hash::HashPrefix;
 use crate::ring::Keepalive;
 use std::net::SocketAddr;
 

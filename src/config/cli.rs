@@ -12,6 +12,8 @@ pub use super::man::{completions, man};
 
 /// What the process ends with (sysexits.h); 0 is fine and 2 is clap's, for usage.
 pub mod exit {
+    /// The command line is wrong, as with clap.
+    pub const USAGE: u8 = 2;
     /// The operating system refused: EX_OSERR.
     pub const OS: u8 = 71;
     /// The configuration is wrong: EX_CONFIG.

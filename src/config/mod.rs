@@ -21,11 +21,12 @@ mod value;
 mod words;
 mod workers;
 
+pub use crate::balance::ip_hash::HashPrefix;
 pub use error::{Error, Errors, Place};
 pub use later::keys_not_supported_yet;
 pub use model::{
-    Access, Backend, Balance, Config, Format, HashPrefix, Listener, Log, Mode, Process, Relay,
-    Upstream, Workers,
+    Access, Backend, Balance, Config, Format, Listener, Log, Mode, Process, Relay, Upstream,
+    Workers,
 };
 
 use std::fs::File;

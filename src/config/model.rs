@@ -1,6 +1,7 @@
 //! The checked configuration: plain values that need no second look. Field names are the keys of the file, each
 //! with its meaning, its unit and its default; the defaults themselves stand in the constructors below.
 
+use crate::balance::ip_hash::HashPrefix;
 use crate::ring::Keepalive;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -135,7 +136,7 @@ pub struct Upstream {
     pub name: String,
     /// Who gets the next connection. Default `"ip_hash"`.
     pub balance: Balance,
-    /// How much of a client's address is hashed. Default 32 bits of IPv4, 64 bits of IPv6.
+    /// How much of a client's address is hashed, 1 to 32 bits of IPv4 and 1 to 128 of IPv6. Default 32 and 64.
     pub hash_prefix: HashPrefix,
     /// How long one connection attempt may take. Default 2 s.
     pub connect_timeout: Duration,
@@ -152,15 +153,6 @@ pub struct Upstream {
 pub enum Balance {
     /// By the client's address, the same on every machine with the same configuration.
     IpHash,
-}
-
-/// `upstream.hash_prefix`, in bits.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct HashPrefix {
-    /// Of an IPv4 address, 1 to 32.
-    pub v4: u8,
-    /// Of an IPv6 address, 1 to 128.
-    pub v6: u8,
 }
 
 /// `[[upstream.backend]]`: one address that serves.
@@ -228,7 +220,7 @@ impl Upstream {
         Self {
             name,
             balance: Balance::IpHash,
-            hash_prefix: HashPrefix { v4: 32, v6: 64 },
+            hash_prefix: HashPrefix::default(),
             connect_timeout: Duration::from_secs(2),
             connect_tries: 3,
             user_timeout: Duration::from_secs(10),

@@ -1,1 +1,48 @@
-//! (being written)
+//! The slow side: starts the workers, tells them to stop, writes the access log. Uses workers through their mailbox and
+//! their counters alone; nothing here is on the path of a byte.
+
+mod access_log;
+mod cpus;
+mod limits;
+mod logging;
+mod map;
+mod proxy;
+mod signals;
+
+pub use map::map;
+pub use proxy::{Proxy, StartError};
+
+use crate::config::Config;
+use std::process::ExitCode;
+
+/// The operating system refused (EX_OSERR of sysexits.h).
+const EX_OSERR: u8 = 71;
+
+/// Runs the proxy until a signal ends it. 0 after a drain; 71 when the operating system refused something.
+pub fn run(config: Config) -> ExitCode {
+    logging::start(&config.log);
+    abort_on_panic();
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    match Proxy::start(config) {
+        Ok(proxy) => {
+            proxy.announce();
+            signals::serve(proxy)
+        }
+        Err(refusal) => {
+            tracing::error!("{refusal}");
+            ExitCode::from(EX_OSERR)
+        }
+    }
+}
+
+/// A panic is a bug. A process that lost one worker would go on with part of its clients deaf; one that is gone is
+/// restarted, and its clients come back.
+fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
+}

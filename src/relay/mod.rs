@@ -1,1 +1,73 @@
-//! (being written)
+//! Ways to move bytes between two sockets, one contract.
+//!
+//! A [`Half`] is one direction: it reads a source and writes a sink. It is told what completed and answers with a
+//! [`Step`]; what to do about a step that ends something is the connection's to decide. Every engine keeps:
+//!
+//! - bytes leave in the order in which they came, each once;
+//! - FIN goes out after the last byte before it, and only then;
+//! - at most [`HIGH_WATER`] and one receive are queued; above [`LOW_WATER`] nothing more is read, so that a slow
+//!   reader reaches the sender as TCP's own window;
+//! - a half at rest owns no buffer;
+//! - [`Half::is_quiet`] is true exactly when the kernel holds nothing of this half.
+
+mod copy;
+
+pub use copy::Half;
+
+use crate::base::Key;
+use crate::ring::{Buffers, Errno, Lane, Ops, SockRef, Tag};
+use std::collections::VecDeque;
+
+/// Bytes queued per direction at which reading stops.
+pub const HIGH_WATER: u32 = 64 << 10;
+
+/// Bytes queued per direction at which reading starts again.
+pub const LOW_WATER: u32 = 16 << 10;
+
+/// What an event did to a half.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Goes on.
+    Going,
+    /// The source ended, all its bytes are out, and the sink was told (FIN).
+    Ended,
+    /// The source failed. What it had sent before is still on its way.
+    SourceFailed(Errno),
+    /// The sink failed. What was queued for it is gone.
+    SinkFailed(Errno),
+}
+
+/// Where a half reads and writes, and what it needs to ask for it.
+pub struct Cx<'a> {
+    /// Ops to fill.
+    pub ops: &'a mut Ops,
+    /// The worker's buffers.
+    pub buffers: &'a mut Buffers,
+    /// Halves that found no free buffer, oldest first: who, and the lane that they read.
+    pub starved: &'a mut VecDeque<(Key, Lane)>,
+    /// The connection.
+    pub key: Key,
+    /// Read from here.
+    pub source: (Lane, SockRef),
+    /// Written to here.
+    pub sink: (Lane, SockRef),
+}
+
+impl Cx<'_> {
+    fn source_tag(&self) -> Tag {
+        tag(self.key, self.source.0)
+    }
+
+    fn sink_tag(&self) -> Tag {
+        tag(self.key, self.sink.0)
+    }
+}
+
+/// The tag of one socket's ops.
+pub fn tag(key: Key, lane: Lane) -> Tag {
+    Tag {
+        lane,
+        slot: key.slot,
+        generation: key.generation,
+    }
+}

@@ -3,7 +3,7 @@
 use crate::{Errno, Lease, Time};
 use std::fmt;
 use std::net::SocketAddr;
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 /// Which of the two sockets that a slot may own.
@@ -100,6 +100,16 @@ impl fmt::Debug for Sock {
 }
 
 impl SockRef {
+    /// A descriptor that somebody else owns, and keeps open for as long as ops name it.
+    pub fn of(fd: &impl AsFd) -> Self {
+        Self(fd.as_fd().as_raw_fd())
+    }
+
+    /// A descriptor of a simulated world.
+    pub const fn simulated(number: i32) -> Self {
+        Self(number)
+    }
+
     /// The number, for system calls and logs.
     pub fn number(self) -> RawFd {
         self.0

@@ -171,10 +171,10 @@ impl Uring {
         // SAFETY: borrowed for these calls alone; the caller owns the listener and closes it by an op, not meanwhile.
         let listener = unsafe { BorrowedFd::borrow_raw(listener.number()) };
         let mut ready = [PollFd::new(listener, PollFlags::POLLIN)];
-        if matches!(poll(&mut ready, PollTimeout::ZERO), Ok(1)) {
-            if let Ok((client, _)) = SocketRef::from(&listener).accept() {
-                close(OwnedFd::from(client).into(), true);
-            }
+        if matches!(poll(&mut ready, PollTimeout::ZERO), Ok(1))
+            && let Ok((client, _)) = SocketRef::from(&listener).accept()
+        {
+            close(OwnedFd::from(client).into(), true);
         }
         self.spare = spare();
     }

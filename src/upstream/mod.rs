@@ -1,1 +1,78 @@
-//! (being written)
+//! A named set of backends and how one is chosen; the snapshot that control hands to workers.
+
+use crate::balance::ip_hash::{Entry, Maglev, client_key};
+use crate::config::{Backend, Config, Upstream as Settings};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Everything a worker needs to know, immutable. Each worker has a copy of its own; a connection keeps the one it
+/// began with.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// What the operator wrote.
+    pub config: Arc<Config>,
+    /// In the order of the configuration.
+    pub upstreams: Vec<Upstream>,
+}
+
+impl Snapshot {
+    /// Builds the tables.
+    pub fn new(config: Arc<Config>) -> Self {
+        let upstreams = (0..config.upstreams.len())
+            .map(|at| Upstream::new(&config, at))
+            .collect();
+        Self { config, upstreams }
+    }
+}
+
+/// An upstream: its settings and its table.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    config: Arc<Config>,
+    at: usize,
+    table: Maglev,
+}
+
+impl Upstream {
+    fn new(config: &Arc<Config>, at: usize) -> Self {
+        let backends = &config.upstreams[at].backends;
+        let entries: Vec<_> = backends
+            .iter()
+            .map(|b| Entry {
+                name: &b.name,
+                weight: b.weight,
+            })
+            .collect();
+        Self {
+            config: Arc::clone(config),
+            at,
+            table: Maglev::build(&entries),
+        }
+    }
+
+    /// What the operator wrote.
+    pub fn settings(&self) -> &Settings {
+        &self.config.upstreams[self.at]
+    }
+
+    /// A backend by its place.
+    pub fn backend(&self, at: u16) -> &Backend {
+        &self.settings().backends[usize::from(at)]
+    }
+
+    /// The key of a client.
+    pub fn key(&self, client: IpAddr) -> u64 {
+        client_key(client, self.settings().hash_prefix)
+    }
+
+    /// The backend for a key, leaving out those already tried.
+    pub fn pick(&self, key: u64, tried: &[u16]) -> Option<u16> {
+        let mut places = self.table.walk(key).filter_map(|at| u16::try_from(at).ok());
+        places.find(|at| !tried.contains(at))
+    }
+
+    /// A number that two boxes share exactly when they choose alike.
+    pub fn fingerprint(&self) -> u64 {
+        self.table.fingerprint()
+    }
+}

@@ -1,1 +1,429 @@
-//! (being written)
+//! One thread, one ring, many connections. A turn submits what the connections asked for, waits, and tells each what
+//! completed. Owns the slots, the timers and the listening sockets of its CPU.
+//!
+//! Never locks, allocates, formats or reads a clock per message. Generic over its ring, so that the same worker runs on
+//! a kernel and in a simulated world. Control talks to it through [`Mailbox`] and reads its [`Stats`].
+
+mod accept;
+mod drain;
+mod journal;
+mod limits;
+mod listen;
+mod mailbox;
+mod stats;
+
+pub use journal::{Journal, Record};
+pub use limits::Limits;
+pub use listen::bind;
+pub use mailbox::{Mailbox, Message, Post};
+pub use stats::Stats;
+
+use crate::base::{Key, Slots, Wheel};
+use crate::conn::{self, Accepted, Connection, Side};
+use crate::ring::{Completion, Event, Lane, Lease, Op, Ops, Ring, Sock, Tag, Time, Until};
+use crate::upstream::Snapshot;
+use accept::Accepting;
+use drain::Drain;
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What a worker is made from.
+#[derive(Debug)]
+pub struct Setup {
+    /// Its number, from 0; part of every connection's id.
+    pub worker: u16,
+    /// The configuration and its tables.
+    pub snapshot: Snapshot,
+    /// Listening sockets, each with its place in the configuration's listeners.
+    pub listeners: Vec<(u16, Sock)>,
+    /// Box-wide limits.
+    pub limits: Arc<Limits>,
+    /// The most connections that this worker holds.
+    pub connections_max: u32,
+    /// What control posts.
+    pub mailbox: Mailbox,
+    /// Where it counts.
+    pub stats: Arc<Stats>,
+    /// Where it tells how connections ended.
+    pub journal: Journal,
+}
+
+/// Whether a worker has more to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Life {
+    /// Turn it again.
+    Turning,
+    /// Drained: no listener and no connection is left.
+    Finished,
+}
+
+/// One data thread's whole state.
+#[derive(Debug)]
+pub struct Worker<R> {
+    ring: R,
+    ops: Ops,
+    done: Vec<Completion>,
+    connections: Slots<Connection>,
+    wheel: Wheel,
+    fired: Vec<u32>,
+    starved: VecDeque<(Key, Lane)>,
+    snapshot: Rc<Snapshot>,
+    listeners: Vec<Accepting>,
+    limits: Arc<Limits>,
+    mailbox: Mailbox,
+    stats: Arc<Stats>,
+    journal: Journal,
+    worker: u16,
+    accepted: u64,
+    drain: Option<Drain>,
+}
+
+/// Generation of the tags of listeners and of the mailbox, which are never replaced.
+const FIXED: u32 = 0;
+
+impl<R: Ring> Worker<R> {
+    /// Makes a worker on its ring and arms its listeners. The first turn submits.
+    pub fn new(ring: R, setup: Setup) -> Self {
+        let now = ring.now();
+        let mut this = Self {
+            ring,
+            ops: Ops::default(),
+            done: Vec::new(),
+            connections: Slots::with_capacity(setup.connections_max),
+            wheel: Wheel::new(now),
+            fired: Vec::new(),
+            starved: VecDeque::new(),
+            snapshot: Rc::new(setup.snapshot),
+            listeners: setup
+                .listeners
+                .into_iter()
+                .map(|(at, sock)| Accepting::new(at, sock))
+                .collect(),
+            limits: setup.limits,
+            mailbox: setup.mailbox,
+            stats: setup.stats,
+            journal: setup.journal,
+            worker: setup.worker,
+            accepted: 0,
+            drain: None,
+        };
+        this.arm_mailbox();
+        for (at, listener) in this.listeners.iter_mut().enumerate() {
+            listener.arm(listener_tag(at), &mut this.ops);
+        }
+        this
+    }
+
+    /// Submits, waits for something to happen, and handles all of it.
+    ///
+    /// # Errors
+    /// When the ring is beyond repair.
+    pub fn turn(&mut self) -> io::Result<Life> {
+        let until = self.until();
+        self.ring.turn(&mut self.ops, until, &mut self.done)?;
+        let now = self.ring.now();
+        let mut done = std::mem::take(&mut self.done);
+        for completion in done.drain(..) {
+            self.on_completion(completion, now);
+        }
+        self.done = done;
+        self.on_timers(now);
+        self.feed_starved(now);
+        self.resume_accepting(now);
+        self.on_drain(now);
+        self.stats
+            .on_turn(self.connections.len(), self.ring.overflows());
+        Ok(self.life())
+    }
+
+    /// The ring, for those who look at it from outside (tests, a simulated world).
+    pub fn ring(&mut self) -> &mut R {
+        &mut self.ring
+    }
+
+    /// How many connections it holds.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    fn life(&self) -> Life {
+        let drained = self.drain.is_some()
+            && self.connections.is_empty()
+            && self.listeners.iter().all(Accepting::is_closed);
+        if drained {
+            Life::Finished
+        } else {
+            Life::Turning
+        }
+    }
+
+    fn until(&mut self) -> Until {
+        let accepts = self.listeners.iter().filter_map(Accepting::resumes);
+        let drain = self.drain.as_ref().and_then(Drain::next);
+        let first = accepts.chain(self.wheel.next()).chain(drain).min();
+        if self.life() == Life::Finished || self.can_feed() {
+            return Until::Now;
+        }
+        first.map_or(Until::Forever, Until::Time)
+    }
+
+    fn on_completion(&mut self, completion: Completion, now: Time) {
+        let Completion { tag, event } = completion;
+        match event {
+            Event::Accepted { result, more } => self.on_accepted(tag.slot, result, more, now),
+            Event::Polled { more, .. } => self.on_mail(more, now),
+            event @ (Event::Dialed { .. } | Event::Received { .. } | Event::Sent { .. }) => {
+                self.on_connection(tag, event, now);
+            }
+        }
+    }
+
+    fn on_connection(&mut self, tag: Tag, event: Event, now: Time) {
+        let key = Key {
+            slot: tag.slot,
+            generation: tag.generation,
+        };
+        if self.connections.get(key).is_none() {
+            return self.on_stale(event);
+        }
+        self.stats.on_event(Side::of(tag.lane), &event);
+        self.with(key, now, |connection, cx| {
+            connection.on_event(tag.lane, event, cx);
+        });
+    }
+
+    /// Lets a connection decide, and takes its slot back when it is over.
+    fn with(&mut self, key: Key, now: Time, act: impl FnOnce(&mut Connection, &mut conn::Cx<'_>)) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let mut cx = conn::Cx {
+            ops: &mut self.ops,
+            buffers: self.ring.buffers(),
+            starved: &mut self.starved,
+            wheel: &mut self.wheel,
+            now,
+        };
+        act(connection, &mut cx);
+        if connection.summary().is_some() {
+            self.on_over(key, now);
+        }
+    }
+
+    fn on_over(&mut self, key: Key, now: Time) {
+        let Some(connection) = self.connections.remove(key) else {
+            return;
+        };
+        let Some(summary) = connection.summary() else {
+            unreachable!("asked before")
+        };
+        self.limits.release(connection.listener);
+        self.stats.on_over(&summary);
+        let record = Record::new(self.worker, &connection, summary, now);
+        if !self.journal.tell(record) {
+            self.stats.records_dropped.add(1);
+        }
+        for listener in &mut self.listeners {
+            listener.on_descriptors_freed(now);
+        }
+    }
+
+    fn on_accepted(
+        &mut self,
+        at: u32,
+        result: Result<(Sock, SocketAddr), crate::ring::Errno>,
+        more: bool,
+        now: Time,
+    ) {
+        let place = at as usize;
+        match result {
+            Ok((sock, peer)) => self.admit(place, sock, peer, now),
+            Err(errno) => {
+                self.stats.on_accept_error(errno);
+                self.listeners[place].on_error(errno, now, &mut self.ops);
+            }
+        }
+        if !more {
+            self.listeners[place].on_disarmed(listener_tag(place), &mut self.ops);
+        }
+    }
+
+    fn admit(&mut self, place: usize, sock: Sock, peer: SocketAddr, now: Time) {
+        let listener = self.listeners[place].listener;
+        if self.drain.is_some() {
+            self.stats.rejected_draining.add(1);
+            return self.ops.push(Op::Close { sock, reset: false });
+        }
+        if self.connections.is_full() || !self.limits.acquire(listener) {
+            self.stats.rejected_limit.add(1);
+            return self.ops.push(Op::Close { sock, reset: true });
+        }
+        self.stats.accepted.add(1);
+        self.accepted += 1;
+        self.listeners[place].on_success();
+        // 40 bits of sequence below the worker: below 2^53, so that JSON readers with floating numbers keep it whole.
+        let id = u64::from(self.worker) << 40 | self.accepted;
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let snapshot = Rc::clone(&self.snapshot);
+        let key = self.connections.insert_with(|key| {
+            Connection::new(
+                Accepted {
+                    id,
+                    key,
+                    listener,
+                    sock,
+                    peer,
+                },
+                snapshot,
+                now,
+            )
+        });
+        let key = key.expect("not full, asked above");
+        self.with(key, now, Connection::start);
+    }
+
+    /// A completion for a slot's earlier owner: what it carries goes back, nobody is told.
+    fn on_stale(&mut self, event: Event) {
+        self.stats.stale.add(1);
+        match event {
+            Event::Received {
+                result: Ok(lease), ..
+            } => self.release(lease),
+            Event::Sent { rest, .. } => self.release(rest),
+            Event::Dialed { result: Ok(sock) }
+            | Event::Accepted {
+                result: Ok((sock, _)),
+                ..
+            } => {
+                self.ops.push(Op::Close { sock, reset: true });
+            }
+            Event::Received { result: Err(_), .. }
+            | Event::Dialed { result: Err(_) }
+            | Event::Accepted { result: Err(_), .. }
+            | Event::Polled { .. } => {}
+        }
+    }
+
+    fn release(&mut self, lease: Lease) {
+        self.ring.buffers().release(lease);
+    }
+
+    fn on_timers(&mut self, now: Time) {
+        let mut fired = std::mem::take(&mut self.fired);
+        self.wheel.expire(now, &mut fired);
+        for slot in fired.drain(..) {
+            if let Some(key) = self.connections.key(slot) {
+                self.with(key, now, Connection::on_timer);
+            }
+        }
+        self.fired = fired;
+    }
+
+    /// Whether a starved half may read again. Sixteen free buffers, not one: re-arming with one ends in ENOBUFS a
+    /// packet later; not a share of all either, or a few stalled readers that hold the rest would keep it deaf.
+    fn can_feed(&mut self) -> bool {
+        const FREE_MIN: usize = 16;
+        !self.starved.is_empty()
+            && self.ring.buffers().free() >= FREE_MIN.min(self.ring.buffers().count())
+    }
+
+    /// Lets starved halves read again, oldest first, no more of them than an eighth of the free buffers.
+    fn feed_starved(&mut self, now: Time) {
+        if !self.can_feed() {
+            return;
+        }
+        let turns = self
+            .ring
+            .buffers()
+            .free()
+            .div_ceil(8)
+            .min(self.starved.len());
+        for _ in 0..turns {
+            let Some((key, lane)) = self.starved.pop_front() else {
+                return;
+            };
+            self.with(key, now, |connection, cx| connection.on_buffers(lane, cx));
+        }
+    }
+
+    fn resume_accepting(&mut self, now: Time) {
+        if self.drain.is_some() {
+            return;
+        }
+        for (at, listener) in self.listeners.iter_mut().enumerate() {
+            if listener.resumes().is_some_and(|at| at <= now) {
+                listener.arm(listener_tag(at), &mut self.ops);
+            }
+        }
+    }
+
+    fn arm_mailbox(&mut self) {
+        let tag = Tag {
+            lane: Lane::A,
+            slot: 0,
+            generation: FIXED,
+        };
+        self.ops.push(Op::Poll {
+            tag,
+            sock: self.mailbox.bell(),
+        });
+    }
+
+    fn on_mail(&mut self, more: bool, now: Time) {
+        while let Some(message) = self.mailbox.take() {
+            match message {
+                Message::Drain { over, deadline } => self.begin_drain(over, deadline, now),
+            }
+        }
+        if !more {
+            self.arm_mailbox();
+        }
+    }
+
+    fn begin_drain(&mut self, over: std::time::Duration, deadline: std::time::Duration, now: Time) {
+        if self.drain.is_some() {
+            return;
+        }
+        for (at, listener) in self.listeners.iter_mut().enumerate() {
+            listener.stop(listener_tag(at), &mut self.ops);
+        }
+        self.drain = Some(Drain::new(
+            self.connections.keys().collect(),
+            over,
+            deadline,
+            now,
+        ));
+    }
+
+    fn on_drain(&mut self, now: Time) {
+        let Some(mut drain) = self.drain.take() else {
+            return;
+        };
+        while let Some(key) = drain.due(now) {
+            self.with(key, now, |connection, cx| {
+                connection.stop(conn::Cause::Drain, cx);
+            });
+        }
+        if drain.is_overdue(now) {
+            let left: Vec<_> = self.connections.keys().collect();
+            for key in left {
+                self.with(key, now, |connection, cx| {
+                    connection.kill(conn::Cause::Drain, cx);
+                });
+            }
+        }
+        self.drain = Some(drain);
+    }
+}
+
+fn listener_tag(at: usize) -> Tag {
+    let slot = u32::try_from(at).expect("far fewer listeners than slots");
+    Tag {
+        lane: Lane::A,
+        slot,
+        generation: FIXED,
+    }
+}

@@ -131,7 +131,7 @@ fn both_modes(test: impl Fn(Bench)) {
     match ringway_ring::recv_mode().expect("a kernel with io_uring") {
         RecvMode::Multishot => test(Bench::new(RecvMode::Multishot)),
         RecvMode::SingleShot => {
-            eprintln!("SKIP multishot half: this kernel has no budgeted multishot receive")
+            eprintln!("SKIP multishot half: this kernel has no budgeted multishot receive");
         }
     }
 }
@@ -227,7 +227,7 @@ fn without_a_free_buffer_nothing_is_lost_and_the_receive_ends() {
 fn a_chain_of_many_buffers_goes_out_whole_and_in_order() {
     let mut bench = Bench::new(RecvMode::SingleShot);
     let (mut near, sock) = pair();
-    let sent: Vec<u8> = (0..9000).map(|i| (i % 251) as u8).collect();
+    let sent: Vec<u8> = (0..9000).map(|i| u8::try_from(i % 251).unwrap()).collect();
     let lease = bench.ring.buffers().write(&sent).unwrap();
     bench.ops.push(Op::Send {
         tag: A,

@@ -1,0 +1,184 @@
+//! A client that waits for its backend. Owns which backends were tried and why the last one failed.
+
+use super::{Cause, Cx, Outcome, Phase, Side};
+use crate::base::Key;
+use crate::relay::tag;
+use crate::ring::{DialOptions, Errno, Op, OpKind, Sock, Time};
+use crate::upstream::Upstream;
+use arrayvec::ArrayVec;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// The most that `connect_tries` may say.
+pub(super) const TRIES_MAX: usize = 8;
+
+/// The state of a connection that has no backend yet.
+#[derive(Debug)]
+pub(super) struct Dial {
+    client: Sock,
+    tried: ArrayVec<u16, TRIES_MAX>,
+    failed: Option<(Cause, Errno)>,
+    attempt: Time,
+    cancelled: Cancelled,
+}
+
+/// Whether the dial in flight was asked to end, and what for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Cancelled {
+    No,
+    /// `connect_timeout` is over: the next backend is tried.
+    TimedOut,
+    /// The connection is given up.
+    GivenUp(Cause),
+}
+
+/// What an answered dial leads to.
+pub(super) enum Dialed {
+    /// There is a backend.
+    Connected(Sock),
+    /// There is none; another may be tried.
+    Failed,
+    /// The connection was given up meanwhile, whatever the dial says.
+    GivenUp(Outcome, Option<Sock>),
+}
+
+impl Dial {
+    pub(super) fn new(client: Sock, now: Time) -> Self {
+        Self {
+            client,
+            tried: ArrayVec::new(),
+            failed: None,
+            attempt: now,
+            cancelled: Cancelled::No,
+        }
+    }
+
+    /// Dials the next backend, or says why there is none.
+    pub(super) fn next(
+        &mut self,
+        upstream: &Upstream,
+        client: IpAddr,
+        nodelay: bool,
+        key: Key,
+        cx: &mut Cx<'_>,
+    ) -> Result<(), Outcome> {
+        let settings = upstream.settings();
+        if self.tried.len() >= usize::from(settings.connect_tries) {
+            return Err(self.outcome());
+        }
+        let Some(at) = upstream.pick(upstream.key(client), &self.tried) else {
+            return Err(self.outcome());
+        };
+        self.tried.push(at);
+        self.attempt = cx.now;
+        self.cancelled = Cancelled::No;
+        let options = DialOptions {
+            nodelay,
+            user_timeout: (!settings.user_timeout.is_zero()).then_some(settings.user_timeout),
+            ..DialOptions::default()
+        };
+        let peer = upstream.backend(at).address;
+        cx.ops.push(Op::Dial {
+            tag: tag(key, Side::Backend.lane()),
+            peer,
+            options,
+        });
+        cx.wheel.set(key.slot, cx.now + settings.connect_timeout);
+        Ok(())
+    }
+
+    pub(super) fn on_dialed(&mut self, result: Result<Sock, Errno>) -> Dialed {
+        match (self.cancelled, result) {
+            (Cancelled::GivenUp(cause), result) => {
+                let outcome = Outcome {
+                    cause,
+                    phase: Phase::Dialing,
+                    errno: None,
+                };
+                Dialed::GivenUp(outcome, result.ok())
+            }
+            // A cancel that lost its race is a connection like any other.
+            (Cancelled::No | Cancelled::TimedOut, Ok(backend)) => Dialed::Connected(backend),
+            (Cancelled::TimedOut, Err(_)) => {
+                self.failed = Some((Cause::ConnectTimeout, Errno::ETIMEDOUT));
+                Dialed::Failed
+            }
+            (Cancelled::No, Err(errno)) => {
+                self.failed = Some((cause_of(errno), errno));
+                Dialed::Failed
+            }
+        }
+    }
+
+    pub(super) fn on_timer(&mut self, connect_timeout: Duration, key: Key, cx: &mut Cx<'_>) {
+        let due = self.attempt + connect_timeout;
+        if self.cancelled != Cancelled::No {
+            return;
+        }
+        if due > cx.now {
+            return cx.wheel.set(key.slot, due);
+        }
+        self.cancelled = Cancelled::TimedOut;
+        cancel(key, cx);
+    }
+
+    /// Waits for the dial in flight to end, then for nothing more.
+    pub(super) fn give_up(&mut self, cause: Cause, key: Key, cx: &mut Cx<'_>) {
+        if self.cancelled == Cancelled::No {
+            cancel(key, cx);
+        }
+        self.cancelled = Cancelled::GivenUp(cause);
+    }
+
+    pub(super) fn last_tried(&self) -> Option<u16> {
+        self.tried.last().copied()
+    }
+
+    pub(super) fn tries(&self) -> u8 {
+        u8::try_from(self.tried.len()).expect("at most eight")
+    }
+
+    pub(super) fn into_client(self) -> Sock {
+        self.client
+    }
+
+    fn outcome(&self) -> Outcome {
+        let (cause, errno) = match self.failed {
+            Some((cause, errno)) => (cause, Some(errno)),
+            None => (Cause::NoBackend, None),
+        };
+        Outcome {
+            cause,
+            phase: Phase::Dialing,
+            errno,
+        }
+    }
+}
+
+fn cancel(key: Key, cx: &mut Cx<'_>) {
+    cx.ops.push(Op::Cancel {
+        tag: tag(key, Side::Backend.lane()),
+        what: OpKind::Dial,
+    });
+}
+
+/// Errors of connect(2) and socket(2): the backend's, or this machine's.
+fn cause_of(errno: Errno) -> Cause {
+    // Of descriptors, memory and ports: without one of these no backend can be dialed.
+    const OURS: [Errno; 5] = [
+        Errno::EMFILE,
+        Errno::ENFILE,
+        Errno::ENOBUFS,
+        Errno::ENOMEM,
+        Errno::EADDRNOTAVAIL,
+    ];
+    if errno == Errno::ECONNREFUSED {
+        Cause::ConnectRefused
+    } else if errno == Errno::ETIMEDOUT {
+        Cause::ConnectTimeout
+    } else if OURS.contains(&errno) {
+        Cause::Resource
+    } else {
+        Cause::ConnectFailed
+    }
+}

@@ -1,0 +1,399 @@
+//! A client and its backend, relayed: two halves, and who ended what.
+
+use super::dial::Dial;
+use super::{Cause, Cx, Outcome, Phase, Side, Summary};
+use crate::base::Key;
+use crate::relay::{self, Half, Step};
+use crate::ring::{Errno, Event, Lane, Op, Sock, Time};
+use std::time::Duration;
+
+/// How long the last bytes of a side that failed may take to reach the other before that is reset too. Long enough
+/// for a reader that is merely a round trip behind, short enough not to keep a dead relay.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// How long a side that was told FIN by us alone may take to answer with its own.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The state of a connection that has both sockets.
+#[derive(Debug)]
+pub(super) struct Pair {
+    client: Sock,
+    backend: Sock,
+    /// The backend's place, and how many were tried.
+    chosen: Option<u16>,
+    tries: u8,
+    connect: Duration,
+    /// When the last byte moved, or the stage began.
+    last: Time,
+    up: Half,
+    down: Half,
+    stage: Stage,
+}
+
+/// How far a relay is from its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Open,
+    /// That side sent FIN first, and the other was told.
+    HalfClosed(Side),
+    /// That side failed; its last bytes are on their way to the other.
+    Flushing(Side, Outcome),
+    /// We end it: what was received goes out, then FIN both ways.
+    Stopping(Outcome),
+}
+
+/// What an event means to the connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    /// Nothing.
+    Going,
+    /// Another deadline holds from now on.
+    Staged,
+    /// It is over.
+    End(Outcome, Ending),
+}
+
+/// How the sockets are closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ending {
+    /// FIN.
+    Orderly,
+    /// RST to this side; the other one has failed.
+    Reset(Side),
+}
+
+/// The state of a connection that waits for the kernel to let go.
+#[derive(Debug)]
+pub(super) struct Close {
+    pub(super) pair: Pair,
+    pub(super) outcome: Outcome,
+    pub(super) ending: Ending,
+}
+
+impl Pair {
+    pub(super) fn new(dial: Dial, backend: Sock, connect: Duration, now: Time) -> Self {
+        Self {
+            chosen: dial.last_tried(),
+            tries: dial.tries(),
+            client: dial.into_client(),
+            backend,
+            connect,
+            last: now,
+            up: Half::new(),
+            down: Half::new(),
+            stage: Stage::Open,
+        }
+    }
+
+    /// Begins to relay. A client has mostly spoken by now; a backend mostly waits for it.
+    pub(super) fn start(&mut self, key: Key, cx: &mut Cx<'_>) {
+        let (half, mut relay) = self.half(Side::Client, key, cx);
+        half.start(false, &mut relay);
+        let (half, mut relay) = self.half(Side::Backend, key, cx);
+        half.start(true, &mut relay);
+    }
+
+    pub(super) fn on_event(
+        &mut self,
+        key: Key,
+        lane: Lane,
+        event: Event,
+        cx: &mut Cx<'_>,
+    ) -> Verdict {
+        let (source, step) = self.step(key, lane, event, cx);
+        match step {
+            Step::Going => self.on_progress(),
+            Step::Ended => self.on_ended(source, cx),
+            Step::SourceFailed(errno) => self.on_failed(source, errno, key, cx),
+            Step::SinkFailed(errno) => self.on_failed(source.other(), errno, key, cx),
+        }
+    }
+
+    /// Gives back what completions carry; nothing is decided any more.
+    pub(super) fn on_event_while_closing(
+        &mut self,
+        key: Key,
+        lane: Lane,
+        event: Event,
+        cx: &mut Cx<'_>,
+    ) {
+        self.step(key, lane, event, cx);
+    }
+
+    pub(super) fn on_buffers(&mut self, key: Key, lane: Lane, cx: &mut Cx<'_>) {
+        let (half, mut relay) = self.half(Side::of(lane), key, cx);
+        half.on_buffers(&mut relay);
+    }
+
+    pub(super) fn on_timer(&mut self, idle: Duration, half_close: Duration, now: Time) -> Verdict {
+        if self.deadline(idle, half_close) > now {
+            return Verdict::Going;
+        }
+        let outcome = |cause, phase| Outcome {
+            cause,
+            phase,
+            errno: None,
+        };
+        match self.stage {
+            Stage::Open => Verdict::End(outcome(Cause::Idle, Phase::Relaying), Ending::Orderly),
+            Stage::HalfClosed(Side::Client) => Verdict::End(
+                outcome(Cause::BackendHalfClose, Phase::HalfClosed),
+                Ending::Orderly,
+            ),
+            Stage::HalfClosed(Side::Backend) => Verdict::End(
+                outcome(Cause::ClientHalfClose, Phase::HalfClosed),
+                Ending::Orderly,
+            ),
+            Stage::Flushing(failed, outcome) => {
+                Verdict::End(outcome, Ending::Reset(failed.other()))
+            }
+            Stage::Stopping(outcome) => Verdict::End(outcome, Ending::Orderly),
+        }
+    }
+
+    /// When the timer should next look.
+    pub(super) fn deadline(&self, idle: Duration, half_close: Duration) -> Time {
+        match self.stage {
+            Stage::Open => self.last + idle,
+            Stage::HalfClosed(_) => self.last + half_close,
+            Stage::Flushing(..) => self.last + FLUSH,
+            Stage::Stopping(_) => self.last + LINGER,
+        }
+    }
+
+    pub(super) fn stop(&mut self, cause: Cause, key: Key, cx: &mut Cx<'_>) -> Verdict {
+        if matches!(self.stage, Stage::Flushing(..) | Stage::Stopping(_)) {
+            return Verdict::Going;
+        }
+        self.stage = Stage::Stopping(Outcome {
+            cause,
+            phase: self.phase(),
+            errno: None,
+        });
+        self.last = cx.now;
+        for side in [Side::Client, Side::Backend] {
+            let (half, mut relay) = self.half(side, key, cx);
+            half.stop(&mut relay);
+        }
+        match self.on_progress() {
+            Verdict::Going => Verdict::Staged,
+            end @ (Verdict::Staged | Verdict::End(..)) => end,
+        }
+    }
+
+    pub(super) fn kill(&self, cause: Cause) -> Verdict {
+        let outcome = match self.stage {
+            Stage::Open | Stage::HalfClosed(_) => Outcome {
+                cause,
+                phase: self.phase(),
+                errno: None,
+            },
+            Stage::Flushing(_, outcome) | Stage::Stopping(outcome) => outcome,
+        };
+        Verdict::End(outcome, Ending::Orderly)
+    }
+
+    /// Lets go of everything: what is in flight ends soon after.
+    pub(super) fn abandon(&mut self, ending: Ending, key: Key, cx: &mut Cx<'_>) {
+        if self.is_quiet() {
+            return;
+        }
+        // shutdown(2) wakes what is armed and costs a third of a cancel, but it sends FIN: not before a reset.
+        let cancel = ending != Ending::Orderly;
+        if !cancel {
+            for sock in [self.client.as_ref(), self.backend.as_ref()] {
+                cx.ops.push(Op::Shutdown { sock, both: true });
+            }
+        }
+        for side in [Side::Client, Side::Backend] {
+            let (half, mut relay) = self.half(side, key, cx);
+            half.abandon(cancel, &mut relay);
+        }
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.up.is_quiet() && self.down.is_quiet()
+    }
+
+    pub(super) fn close(self, ending: Ending, cx: &mut Cx<'_>) {
+        let resets = |side| ending == Ending::Reset(side);
+        cx.ops.push(Op::Close {
+            sock: self.backend,
+            reset: resets(Side::Backend),
+        });
+        cx.ops.push(Op::Close {
+            sock: self.client,
+            reset: resets(Side::Client),
+        });
+    }
+
+    pub(super) fn summary(&self, outcome: Outcome) -> Summary {
+        Summary {
+            outcome,
+            backend: self.chosen,
+            tries: self.tries,
+            connect: Some(self.connect),
+            up: self.up.bytes(),
+            down: self.down.bytes(),
+        }
+    }
+
+    /// Hands an event to its half: which source that half reads, and what became of it.
+    fn step(&mut self, key: Key, lane: Lane, event: Event, cx: &mut Cx<'_>) -> (Side, Step) {
+        let side = Side::of(lane);
+        match event {
+            Event::Received {
+                result,
+                more,
+                nonempty,
+            } => {
+                if matches!(&result, Ok(lease) if !lease.is_empty()) {
+                    self.touch(cx.now);
+                }
+                let (half, mut relay) = self.half(side, key, cx);
+                (side, half.on_received(result, more, nonempty, &mut relay))
+            }
+            Event::Sent { result, rest } => {
+                if matches!(result, Ok(count) if count > 0) {
+                    self.touch(cx.now);
+                }
+                let source = side.other();
+                let (half, mut relay) = self.half(source, key, cx);
+                (source, half.on_sent(result, rest, &mut relay))
+            }
+            Event::Accepted { .. } | Event::Dialed { .. } | Event::Polled { .. } => {
+                unreachable!("a relay asks for no such thing")
+            }
+        }
+    }
+
+    /// A byte moved. The clocks of the last stages run from their beginning.
+    fn touch(&mut self, now: Time) {
+        if matches!(self.stage, Stage::Open | Stage::HalfClosed(_)) {
+            self.last = now;
+        }
+    }
+
+    /// Looks whether what a last stage waits for has happened.
+    fn on_progress(&self) -> Verdict {
+        match self.stage {
+            Stage::Open | Stage::HalfClosed(_) => Verdict::Going,
+            Stage::Flushing(failed, outcome) => {
+                let half = match failed {
+                    Side::Client => &self.up,
+                    Side::Backend => &self.down,
+                };
+                if half.is_flushed() {
+                    Verdict::End(outcome, Ending::Reset(failed.other()))
+                } else {
+                    Verdict::Going
+                }
+            }
+            Stage::Stopping(outcome) => {
+                if self.up.is_shut() && self.down.is_shut() && self.is_quiet() {
+                    Verdict::End(outcome, Ending::Orderly)
+                } else {
+                    Verdict::Going
+                }
+            }
+        }
+    }
+
+    fn on_ended(&mut self, source: Side, cx: &mut Cx<'_>) -> Verdict {
+        match self.stage {
+            Stage::Open => {
+                self.stage = Stage::HalfClosed(source);
+                self.last = cx.now;
+                Verdict::Staged
+            }
+            Stage::HalfClosed(first) => {
+                let cause = match first {
+                    Side::Client => Cause::ClientFin,
+                    Side::Backend => Cause::BackendFin,
+                };
+                let outcome = Outcome {
+                    cause,
+                    phase: Phase::Done,
+                    errno: None,
+                };
+                Verdict::End(outcome, Ending::Orderly)
+            }
+            Stage::Flushing(..) | Stage::Stopping(_) => self.on_progress(),
+        }
+    }
+
+    fn on_failed(&mut self, failed: Side, errno: Errno, key: Key, cx: &mut Cx<'_>) -> Verdict {
+        match self.stage {
+            Stage::Open | Stage::HalfClosed(_) => {
+                let outcome = self.failure(failed, errno);
+                self.stage = Stage::Flushing(failed, outcome);
+                self.last = cx.now;
+                let (half, _) = self.half(failed, key, cx);
+                half.fail_source();
+                let (half, mut relay) = self.half(failed.other(), key, cx);
+                half.abandon(true, &mut relay);
+                match self.on_progress() {
+                    Verdict::Going => Verdict::Staged,
+                    end @ (Verdict::Staged | Verdict::End(..)) => end,
+                }
+            }
+            // The same failure, told by the other direction; or what we flush to has failed as well.
+            Stage::Flushing(first, _) if first == failed => self.on_progress(),
+            Stage::Flushing(first, outcome) => Verdict::End(outcome, Ending::Reset(first.other())),
+            Stage::Stopping(outcome) => Verdict::End(outcome, Ending::Orderly),
+        }
+    }
+
+    fn failure(&self, failed: Side, errno: Errno) -> Outcome {
+        // tcp(7): these are a host or a path that no longer answers; everything else is the peer's own word.
+        let lost = matches!(
+            errno,
+            Errno::ETIMEDOUT | Errno::EHOSTUNREACH | Errno::ENETUNREACH | Errno::EHOSTDOWN
+        );
+        let cause = match (failed, lost) {
+            (Side::Client, false) => Cause::ClientReset,
+            (Side::Client, true) => Cause::ClientLost,
+            (Side::Backend, false) => Cause::BackendReset,
+            (Side::Backend, true) => Cause::BackendLost,
+        };
+        Outcome {
+            cause,
+            phase: self.phase(),
+            errno: Some(errno),
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        match self.stage {
+            Stage::Open => Phase::Relaying,
+            Stage::HalfClosed(_) => Phase::HalfClosed,
+            Stage::Flushing(_, outcome) | Stage::Stopping(outcome) => outcome.phase,
+        }
+    }
+
+    /// The half that reads from a side, and what it needs.
+    fn half<'a>(
+        &'a mut self,
+        source: Side,
+        key: Key,
+        cx: &'a mut Cx<'_>,
+    ) -> (&'a mut Half, relay::Cx<'a>) {
+        let (client, backend) = (
+            (Lane::A, self.client.as_ref()),
+            (Lane::B, self.backend.as_ref()),
+        );
+        let (half, source, sink) = match source {
+            Side::Client => (&mut self.up, client, backend),
+            Side::Backend => (&mut self.down, backend, client),
+        };
+        let cx = relay::Cx {
+            ops: cx.ops,
+            buffers: cx.buffers,
+            starved: cx.starved,
+            key,
+            source,
+            sink,
+        };
+        (half, cx)
+    }
+}

@@ -1,0 +1,285 @@
+//! A running proxy: its threads, where it listens, and how to tell it to stop.
+
+use super::access_log::AccessLog;
+use super::{cpus, limits};
+use crate::config::Config;
+use crate::ring::{RecvMode, SetupError, Sock, Uring, UringConfig, recv_mode};
+use crate::upstream::Snapshot;
+use crate::worker::{self, Life, Limits, Mailbox, Message, Post, Setup, Stats, Worker};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Why a proxy did not start: what the operating system refused, with the fix.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StartError(String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<SetupError> for StartError {
+    fn from(error: SetupError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// A proxy whose workers run. Dropping it does not stop them: [`drain`](Self::drain), then [`join`](Self::join).
+pub struct Proxy {
+    config: Arc<Config>,
+    recv: RecvMode,
+    cpus: Vec<usize>,
+    bound: Vec<(u16, SocketAddr)>,
+    posts: Vec<Post>,
+    stats: Vec<Arc<Stats>>,
+    threads: Vec<JoinHandle<()>>,
+    finished: watch::Receiver<usize>,
+    limits: Arc<Limits>,
+    log: AccessLog,
+}
+
+impl Proxy {
+    /// Binds every listener, starts a worker per CPU and waits until all of them accept.
+    ///
+    /// # Errors
+    /// What was refused, its likely cause and the fix. Nothing is left running.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let recv = recv_mode()?;
+        let config = Arc::new(config);
+        let cpus = cpus::choose(&config.process.workers).map_err(StartError)?;
+        let (listeners, bound) = bind(&config, cpus.len())?;
+        let limits = limits_of(&config, cpus.len());
+        let log = AccessLog::start(&config.log).map_err(StartError)?;
+        let (done, finished) = watch::channel(0);
+        let mut proxy = Self {
+            recv,
+            cpus,
+            bound,
+            posts: Vec::new(),
+            stats: Vec::new(),
+            threads: Vec::new(),
+            finished,
+            limits: limits.0,
+            log,
+            config,
+        };
+        let (ready, started) = mpsc::channel();
+        let snapshot = Snapshot::new(Arc::clone(&proxy.config));
+        for (listeners, number) in listeners.into_iter().zip(0..) {
+            let (post, mailbox) =
+                Mailbox::new().map_err(|e| StartError(format!("cannot make a mailbox: {e}")))?;
+            let stats = Arc::new(Stats::default());
+            proxy.posts.push(post);
+            proxy.stats.push(Arc::clone(&stats));
+            let setup = Setup {
+                worker: number,
+                snapshot: snapshot.clone(),
+                listeners,
+                limits: Arc::clone(&proxy.limits),
+                connections_max: limits.1,
+                mailbox,
+                stats,
+                journal: proxy.log.journal.clone(),
+            };
+            let cpu = proxy.cpus[usize::from(number)];
+            proxy.spawn(cpu, setup, ready.clone(), done.clone())?;
+        }
+        drop(ready);
+        match started.iter().find_map(Result::err) {
+            None => Ok(proxy),
+            Some(error) => {
+                proxy.drain(Duration::ZERO, Duration::ZERO);
+                proxy.join();
+                Err(error)
+            }
+        }
+    }
+
+    fn spawn(
+        &mut self,
+        cpu: usize,
+        setup: Setup,
+        ready: mpsc::Sender<Result<(), StartError>>,
+        done: watch::Sender<usize>,
+    ) -> Result<(), StartError> {
+        let recv = self.recv;
+        let thread = thread::Builder::new()
+            .name(format!("worker-{}", setup.worker))
+            .spawn(move || {
+                match prepare(cpu, setup, recv) {
+                    Ok(worker) => {
+                        // Gone when another worker failed to start: then a drain is already posted.
+                        let _ = ready.send(Ok(()));
+                        drop(ready);
+                        turn(worker);
+                    }
+                    Err(error) => drop(ready.send(Err(error))),
+                }
+                done.send_modify(|count| *count += 1);
+            });
+        let thread = thread.map_err(|e| {
+            StartError(format!(
+                "cannot start a worker's thread: {e}; raise LimitNPROC or TasksMax"
+            ))
+        })?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Says in the log that it is ready, and where.
+    pub fn announce(&self) {
+        let listeners: Vec<_> = self
+            .addresses()
+            .map(|(name, at)| format!("{name}={at}"))
+            .collect();
+        tracing::info!(
+            listeners = listeners.join(" "),
+            workers = self.cpus.len(),
+            cpus = ?self.cpus,
+            recv = %self.recv,
+            pid = std::process::id(),
+            "ready"
+        );
+    }
+
+    /// Every bound address, with its listener's name.
+    pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
+        let name = |at: u16| self.config.listeners[usize::from(at)].name.as_str();
+        self.bound
+            .iter()
+            .map(move |(at, address)| (name(*at), *address))
+    }
+
+    /// The configuration it runs.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Each worker's counters.
+    pub fn stats(&self) -> &[Arc<Stats>] {
+        &self.stats
+    }
+
+    /// Connections open on all workers.
+    pub fn open(&self) -> u64 {
+        self.limits.open()
+    }
+
+    /// Stops accepting; ends the open connections evenly `over` this long, what is left at the `deadline`.
+    pub fn drain(&self, over: Duration, deadline: Duration) {
+        self.posts
+            .iter()
+            .for_each(|post| post.post(Message::Drain { over, deadline }));
+    }
+
+    /// Waits until every worker has ended, without blocking the runtime.
+    pub async fn finished(&self) {
+        let (mut finished, all) = (self.finished.clone(), self.threads.len());
+        // Fails when every sender is gone, which is when every worker has ended.
+        let _ = finished.wait_for(|count| *count == all).await;
+    }
+
+    /// Waits for the workers' threads and the log's last line.
+    ///
+    /// # Panics
+    /// When a worker did.
+    pub fn join(self) {
+        for thread in self.threads {
+            thread.join().expect("a worker panicked");
+        }
+        self.log.finish();
+    }
+}
+
+type Listeners = Vec<Vec<(u16, Sock)>>;
+
+/// Binds everything: for each worker its sockets, and what was bound.
+fn bind(
+    config: &Config,
+    workers: usize,
+) -> Result<(Listeners, Vec<(u16, SocketAddr)>), StartError> {
+    let mut listeners: Vec<_> = (0..workers).map(|_| Vec::new()).collect();
+    let mut bound = Vec::new();
+    for (rules, at) in config.listeners.iter().zip(0..) {
+        for &address in &rules.listen {
+            let made = worker::bind(rules, address, workers);
+            let (sockets, address) = made.map_err(|e| refused(&rules.name, address, &e))?;
+            bound.push((at, address));
+            for (worker, socket) in listeners.iter_mut().zip(sockets) {
+                worker.push((at, Sock::from(socket)));
+            }
+        }
+    }
+    Ok((listeners, bound))
+}
+
+fn refused(listener: &str, address: SocketAddr, error: &io::Error) -> StartError {
+    const FIXES: [(io::ErrorKind, &str); 3] = [
+        (
+            io::ErrorKind::AddrInUse,
+            "another program listens there; `ss -ltnp` names it",
+        ),
+        (
+            io::ErrorKind::PermissionDenied,
+            "a port below 1024 needs CAP_NET_BIND_SERVICE (AmbientCapabilities= in the unit), or a lower \
+             net.ipv4.ip_unprivileged_port_start",
+        ),
+        (
+            io::ErrorKind::AddrNotAvailable,
+            "no interface has this address; check `ip address`, or set net.ipv4.ip_nonlocal_bind",
+        ),
+    ];
+    let known = FIXES.iter().find(|(kind, _)| *kind == error.kind());
+    let fix = known.map_or("see bind(2) and listen(2)", |(_, fix)| fix);
+    StartError(format!(
+        "listener \"{listener}\": cannot listen on {address}: {error}; fix: {fix}"
+    ))
+}
+
+/// The box-wide limits, and the most connections that one worker may hold.
+fn limits_of(config: &Config, workers: usize) -> (Arc<Limits>, u32) {
+    /// Slots of a tag: 24 bits.
+    const SLOTS_MAX: u64 = 1 << 24;
+    let configured = config.process.max_connections as u64;
+    let addresses: usize = config.listeners.iter().map(|l| l.listen.len()).sum();
+    let sockets = (workers * (addresses + 4)) as u64;
+    let descriptors = limits::raise_descriptors();
+    if let Some(warning) = limits::shortage(configured, descriptors, sockets) {
+        tracing::warn!("{warning}");
+    }
+    let max = limits::connections_max(configured, descriptors, sockets);
+    let per_listener = config.listeners.iter().map(|l| l.max_connections as u64);
+    let slots = u32::try_from(max.min(SLOTS_MAX - 1)).expect("24 bits");
+    (Arc::new(Limits::new(max, per_listener)), slots)
+}
+
+fn prepare(cpu: usize, setup: Setup, recv: RecvMode) -> Result<Worker<Uring>, StartError> {
+    cpus::pin(cpu).map_err(|e| {
+        StartError(format!(
+            "cannot pin a worker to CPU {cpu}: {e}; SystemCallFilter= must allow sched_setaffinity"
+        ))
+    })?;
+    let ring = Uring::new(UringConfig {
+        recv: Some(recv),
+        ..UringConfig::default()
+    })?;
+    Ok(Worker::new(ring, setup))
+}
+
+fn turn(mut worker: Worker<Uring>) {
+    loop {
+        match worker.turn() {
+            Ok(Life::Turning) => {}
+            Ok(Life::Finished) => return,
+            Err(e) => panic!("the kernel no longer takes this worker's ring: {e}"),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The control thread: waits for signals inside one tokio-uring runtime, drains, ends.
+
+use super::Proxy;
+use std::process::ExitCode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Serves until SIGTERM or SIGINT, drains, and says how to exit. A second of these ends the process at once.
+pub(super) fn serve(proxy: Proxy) -> ExitCode {
+    let outcome = tokio_uring::start(async {
+        let mut signals = Signals::listen()?;
+        signals.stop().await;
+        tokio::select! {
+            () = drain(&proxy) => {}
+            () = signals.stop() => {
+                tracing::warn!(cut = proxy.open(), "second signal: ending at once");
+                std::process::exit(0);
+            }
+        }
+        Ok::<(), std::io::Error>(())
+    });
+    if let Err(e) = outcome {
+        tracing::error!("cannot listen for signals: {e}");
+        return ExitCode::from(super::EX_OSERR);
+    }
+    proxy.join();
+    tracing::info!("stopped");
+    ExitCode::SUCCESS
+}
+
+async fn drain(proxy: &Proxy) {
+    let process = &proxy.config().process;
+    let (delay, over, deadline) = (
+        process.drain_delay,
+        process.drain_over,
+        process.drain_deadline,
+    );
+    tracing::info!(open = proxy.open(), ?delay, ?over, ?deadline, "draining");
+    tokio::time::sleep(delay).await;
+    proxy.drain(over, deadline);
+    proxy.finished().await;
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    upgrade: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    /// Waits for a signal to stop. The others are answered here: by default they would kill the process.
+    async fn stop(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
+                    tracing::warn!("SIGHUP ignored: reload is not supported yet; restart to change the configuration");
+                }
+                _ = self.upgrade.recv() => {
+                    tracing::warn!("SIGUSR2 ignored: upgrade is not supported yet");
+                }
+            }
+        }
+    }
+}

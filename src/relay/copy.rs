@@ -1,0 +1,355 @@
+//! The copying engine: bytes go from a leased buffer of the source straight into a send to the sink.
+//!
+//! One receive and one send in flight at most. What arrives while a send is in flight is queued behind it and goes
+//! out in one op. Never touches the other direction.
+
+use super::{Cx, HIGH_WATER, LOW_WATER, Step};
+use crate::ring::{Errno, Lease, Op, OpKind};
+
+/// The source's side of a half.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reading {
+    /// A receive is in flight.
+    Armed,
+    /// A receive is in flight; what it brings is thrown away until the source ends.
+    Discarding,
+    /// A receive is in flight on a source that is known to have failed; it brings the source's last bytes.
+    Failing,
+    /// Not reading until the queue is at low water.
+    Paused,
+    /// Not reading until a buffer is free; on the worker's starved list.
+    Starved,
+    /// The source sent FIN.
+    Ended,
+    /// The source failed: no FIN for the sink.
+    Broken,
+}
+
+/// The sink's side of a half.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Writing {
+    /// Nothing in flight; the queue is empty.
+    Idle,
+    /// A send of that many bytes is in flight.
+    Busy(u32),
+    /// FIN was sent: the half is over.
+    Shut,
+    /// The sink takes nothing more; a send may still be in flight.
+    Failed { busy: bool },
+}
+
+/// One direction of a relay.
+#[derive(Debug)]
+pub struct Half {
+    bytes: u64,
+    queue: Lease,
+    reading: Reading,
+    writing: Writing,
+}
+
+impl Half {
+    /// A half that does nothing yet.
+    pub const fn new() -> Self {
+        Self {
+            bytes: 0,
+            queue: Lease::EMPTY,
+            reading: Reading::Paused,
+            writing: Writing::Idle,
+        }
+    }
+
+    /// Bytes that the source gave.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether the kernel holds nothing of this half.
+    pub fn is_quiet(&self) -> bool {
+        !self.is_reading()
+            && !matches!(
+                self.writing,
+                Writing::Busy(_) | Writing::Failed { busy: true }
+            )
+    }
+
+    /// Whether FIN was sent.
+    pub fn is_shut(&self) -> bool {
+        self.writing == Writing::Shut
+    }
+
+    /// Whether a failed source's last byte went to the sink, or never will.
+    pub fn is_flushed(&self) -> bool {
+        !self.is_reading() && !matches!(self.writing, Writing::Busy(_))
+    }
+
+    /// Bytes received and not yet sent.
+    pub fn queued(&self) -> u32 {
+        let sending = match self.writing {
+            Writing::Busy(bytes) => bytes,
+            Writing::Idle | Writing::Shut | Writing::Failed { .. } => 0,
+        };
+        self.queue.len() + sending
+    }
+
+    /// Begins to read. `poll_first` when the source is expected to be silent at first.
+    pub fn start(&mut self, poll_first: bool, cx: &mut Cx<'_>) {
+        self.arm(poll_first, cx);
+    }
+
+    /// A receive completed.
+    pub fn on_received(
+        &mut self,
+        result: Result<Lease, Errno>,
+        more: bool,
+        nonempty: bool,
+        cx: &mut Cx<'_>,
+    ) -> Step {
+        assert!(
+            self.is_reading(),
+            "no receive is in flight: {:?}",
+            self.reading
+        );
+        match result {
+            Ok(lease) if lease.is_empty() => self.on_fin(cx),
+            Ok(lease) => {
+                self.on_bytes(lease, cx);
+                if !more {
+                    self.on_disarmed(nonempty, cx);
+                }
+                Step::Going
+            }
+            Err(Errno::ENOBUFS) => {
+                self.on_no_buffer(cx);
+                Step::Going
+            }
+            // Our own cancel (`abandon`), or a kernel that ends a receive early without a reason.
+            Err(Errno::ECANCELED) => {
+                self.on_disarmed(nonempty, cx);
+                Step::Going
+            }
+            Err(errno) => {
+                self.reading = Reading::Broken;
+                Step::SourceFailed(errno)
+            }
+        }
+    }
+
+    /// A send completed; `rest` is what it did not take.
+    pub fn on_sent(&mut self, result: Result<u32, Errno>, rest: Lease, cx: &mut Cx<'_>) -> Step {
+        match (self.writing, result) {
+            (Writing::Failed { .. }, _) => {
+                cx.buffers.release(rest);
+                self.writing = Writing::Failed { busy: false };
+                Step::Going
+            }
+            (Writing::Busy(_), Ok(_)) => {
+                self.writing = Writing::Idle;
+                self.on_room(rest, cx)
+            }
+            // Only a kernel that loses a race with our own cancel says so; the bytes are all in `rest`.
+            (Writing::Busy(_), Err(Errno::EAGAIN | Errno::EINTR)) => {
+                self.writing = Writing::Idle;
+                self.on_room(rest, cx)
+            }
+            (Writing::Busy(_), Err(errno)) => {
+                cx.buffers.release(rest);
+                cx.buffers.release(self.queue.take());
+                self.writing = Writing::Failed { busy: false };
+                Step::SinkFailed(errno)
+            }
+            (Writing::Idle | Writing::Shut, _) => unreachable!("no send is in flight"),
+        }
+    }
+
+    /// Buffers are free again.
+    pub fn on_buffers(&mut self, cx: &mut Cx<'_>) {
+        if self.reading == Reading::Starved {
+            self.reading = Reading::Paused;
+            self.resume(false, cx);
+        }
+    }
+
+    /// Sends on nothing that comes from now on; what was received still goes out, then FIN. Goes on reading, so that
+    /// a close later does not answer bytes of a talkative source with a reset that overtakes the last bytes to it.
+    pub fn stop(&mut self, cx: &mut Cx<'_>) -> Step {
+        match self.reading {
+            Reading::Armed => self.reading = Reading::Discarding,
+            Reading::Paused | Reading::Starved => {
+                self.arm(false, cx);
+                self.reading = Reading::Discarding;
+            }
+            Reading::Discarding | Reading::Failing | Reading::Ended | Reading::Broken => {}
+        }
+        self.finish(cx)
+    }
+
+    /// The source is known to have failed: takes its last bytes, flushes them, sends no FIN.
+    pub fn fail_source(&mut self) {
+        self.reading = match self.reading {
+            Reading::Armed | Reading::Discarding | Reading::Failing => Reading::Failing,
+            Reading::Paused | Reading::Starved | Reading::Ended | Reading::Broken => {
+                Reading::Broken
+            }
+        };
+    }
+
+    /// Gives up: throws away what comes and what is queued, sends no FIN. `cancel` asks what is in flight to end;
+    /// without it, the caller has shut the sockets down, which ends it too, and cheaper.
+    pub fn abandon(&mut self, cancel: bool, cx: &mut Cx<'_>) {
+        cx.buffers.release(self.queue.take());
+        if self.is_reading() {
+            self.reading = Reading::Discarding;
+            if cancel {
+                cx.ops.push(Op::Cancel {
+                    tag: cx.source_tag(),
+                    what: OpKind::Recv,
+                });
+            }
+        } else {
+            self.reading = Reading::Broken;
+        }
+        let busy = matches!(
+            self.writing,
+            Writing::Busy(_) | Writing::Failed { busy: true }
+        );
+        if busy && cancel {
+            cx.ops.push(Op::Cancel {
+                tag: cx.sink_tag(),
+                what: OpKind::Send,
+            });
+        }
+        self.writing = Writing::Failed { busy };
+    }
+
+    fn is_reading(&self) -> bool {
+        matches!(
+            self.reading,
+            Reading::Armed | Reading::Discarding | Reading::Failing
+        )
+    }
+
+    fn on_bytes(&mut self, lease: Lease, cx: &mut Cx<'_>) {
+        if self.reading == Reading::Discarding {
+            return cx.buffers.release(lease);
+        }
+        self.bytes += u64::from(lease.len());
+        match self.writing {
+            Writing::Idle => self.send(lease, false, cx),
+            Writing::Busy(_) => cx.buffers.append(&mut self.queue, lease),
+            Writing::Shut | Writing::Failed { .. } => cx.buffers.release(lease),
+        }
+    }
+
+    /// The receive is no longer in flight, and the source has not ended.
+    fn on_disarmed(&mut self, nonempty: bool, cx: &mut Cx<'_>) {
+        match self.reading {
+            Reading::Armed => {
+                self.reading = Reading::Paused;
+                self.resume(!nonempty, cx);
+            }
+            Reading::Discarding if matches!(self.writing, Writing::Failed { .. }) => {
+                self.reading = Reading::Broken;
+            }
+            Reading::Discarding => {
+                self.arm(!nonempty, cx);
+                self.reading = Reading::Discarding;
+            }
+            // A dead socket answers at once; what lies above the low water mark is past a short chance.
+            Reading::Failing if self.queued() <= LOW_WATER => {
+                self.arm(false, cx);
+                self.reading = Reading::Failing;
+            }
+            Reading::Failing => self.reading = Reading::Broken,
+            Reading::Paused | Reading::Starved | Reading::Ended | Reading::Broken => {
+                unreachable!("no receive is in flight")
+            }
+        }
+    }
+
+    fn on_no_buffer(&mut self, cx: &mut Cx<'_>) {
+        match self.reading {
+            Reading::Armed => {
+                self.reading = Reading::Starved;
+                cx.starved.push_back((cx.key, cx.source.0));
+            }
+            // Not worth waiting for: the bytes would be thrown away, or are a dead peer's last.
+            Reading::Discarding | Reading::Failing => self.reading = Reading::Broken,
+            Reading::Paused | Reading::Starved | Reading::Ended | Reading::Broken => {
+                unreachable!("no receive is in flight")
+            }
+        }
+    }
+
+    fn on_fin(&mut self, cx: &mut Cx<'_>) -> Step {
+        self.reading = match self.reading {
+            Reading::Failing => Reading::Broken,
+            Reading::Armed | Reading::Discarding => Reading::Ended,
+            Reading::Paused | Reading::Starved | Reading::Ended | Reading::Broken => {
+                unreachable!("no receive is in flight")
+            }
+        };
+        self.finish(cx)
+    }
+
+    /// The sink took a send, perhaps not all of it.
+    fn on_room(&mut self, mut rest: Lease, cx: &mut Cx<'_>) -> Step {
+        let full = !rest.is_empty();
+        cx.buffers.append(&mut rest, self.queue.take());
+        if !rest.is_empty() {
+            self.send(rest, full, cx);
+        }
+        self.resume(false, cx);
+        self.finish(cx)
+    }
+
+    /// Reads on if it was the queue that kept it from reading.
+    fn resume(&mut self, poll_first: bool, cx: &mut Cx<'_>) {
+        let open = !matches!(self.writing, Writing::Shut | Writing::Failed { .. });
+        if self.reading == Reading::Paused && open && self.queued() <= LOW_WATER {
+            self.arm(poll_first, cx);
+        }
+    }
+
+    fn arm(&mut self, poll_first: bool, cx: &mut Cx<'_>) {
+        let (tag, sock) = (cx.source_tag(), cx.source.1);
+        // Only what is thrown away is read above the low water mark (`stop`).
+        let budget = HIGH_WATER.saturating_sub(self.queued()).max(LOW_WATER);
+        cx.ops.push(Op::Recv {
+            tag,
+            sock,
+            budget,
+            poll_first,
+        });
+        self.reading = Reading::Armed;
+    }
+
+    fn send(&mut self, lease: Lease, poll_first: bool, cx: &mut Cx<'_>) {
+        self.writing = Writing::Busy(lease.len());
+        cx.ops.push(Op::Send {
+            tag: cx.sink_tag(),
+            sock: cx.sink.1,
+            lease,
+            poll_first,
+        });
+    }
+
+    /// Sends FIN once nothing more is to be sent and nothing is left to send.
+    fn finish(&mut self, cx: &mut Cx<'_>) -> Step {
+        let over = matches!(self.reading, Reading::Ended | Reading::Discarding);
+        if !over || self.writing != Writing::Idle {
+            return Step::Going;
+        }
+        cx.ops.push(Op::Shutdown {
+            sock: cx.sink.1,
+            both: false,
+        });
+        self.writing = Writing::Shut;
+        Step::Ended
+    }
+}
+
+impl Default for Half {
+    fn default() -> Self {
+        Self::new()
+    }
+}

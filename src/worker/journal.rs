@@ -1,0 +1,67 @@
+//! What a worker tells when a connection ends: one record, handed over without waiting.
+
+use crate::config::Config;
+use crate::conn::{Connection, Summary};
+use crate::ring::Time;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+/// How one connection went.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Unique in this process.
+    pub id: u64,
+    /// Which worker had it.
+    pub worker: u16,
+    /// Its place in the configuration's listeners.
+    pub listener: u16,
+    /// Where the client connected from.
+    pub client: SocketAddr,
+    /// When it was accepted.
+    pub started: Time,
+    /// When it was over.
+    pub ended: Time,
+    /// Why, and what was moved.
+    pub summary: Summary,
+    /// The configuration that the places above belong to.
+    pub config: Arc<Config>,
+}
+
+impl Record {
+    pub(super) fn new(worker: u16, connection: &Connection, summary: Summary, ended: Time) -> Self {
+        Self {
+            id: connection.id,
+            worker,
+            listener: connection.listener,
+            client: connection.client,
+            started: connection.started,
+            ended,
+            summary,
+            config: Arc::clone(&connection.snapshot.config),
+        }
+    }
+}
+
+/// Where records go. Bounded; never waits.
+#[derive(Clone, Debug)]
+pub struct Journal(Option<SyncSender<Record>>);
+
+impl Journal {
+    /// Into a bounded queue that somebody else empties.
+    pub fn into(queue: SyncSender<Record>) -> Self {
+        Self(Some(queue))
+    }
+
+    /// Nowhere.
+    pub const fn off() -> Self {
+        Self(None)
+    }
+
+    /// Hands a record over. `false` when the queue was full, or its reader gone, and the record is lost.
+    pub(super) fn tell(&self, record: Record) -> bool {
+        self.0
+            .as_ref()
+            .is_none_or(|queue| queue.try_send(record).is_ok())
+    }
+}

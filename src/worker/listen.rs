@@ -1,0 +1,66 @@
+//! Listening sockets: one per worker and address, sharing the address by SO_REUSEPORT. What accepted sockets inherit
+//! is set here, once, instead of per connection.
+
+use crate::config::Listener;
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+/// Binds an address of a listener `count` times. With port 0 the first socket finds a port and the others share it.
+/// The second value is the address in fact bound.
+///
+/// # Errors
+/// What bind(2), listen(2) or setsockopt(2) refused; EADDRINUSE also when another program listens there with
+/// SO_REUSEPORT, which would otherwise silently take a share of the clients.
+pub fn bind(
+    rules: &Listener,
+    address: SocketAddr,
+    count: usize,
+) -> io::Result<(Vec<OwnedFd>, SocketAddr)> {
+    if address.port() != 0 {
+        open(rules, address, false)?;
+    }
+    let first = open(rules, address, true)?;
+    let bound = first.local_addr()?.as_socket().unwrap_or(address);
+    let mut sockets = vec![first];
+    for _ in 1..count {
+        sockets.push(open(rules, bound, true)?);
+    }
+    for socket in &sockets {
+        socket.listen(i32::try_from(rules.backlog).unwrap_or(i32::MAX))?;
+    }
+    Ok((sockets.into_iter().map(OwnedFd::from).collect(), bound))
+}
+
+/// A bound socket with everything that accepted ones inherit. Without sharing, it finds out who else is there.
+fn open(rules: &Listener, address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.cloexec(),
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // "[::]:80" and "0.0.0.0:80" are two addresses, as in nginx since 1.3.4: neither takes the other's clients.
+        socket.set_only_v6(true)?;
+    }
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.set_tcp_nodelay(rules.nodelay)?;
+    if !rules.user_timeout.is_zero() {
+        socket.set_tcp_user_timeout(Some(rules.user_timeout))?;
+    }
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(rules.keepalive.idle)
+            .with_interval(rules.keepalive.interval)
+            .with_retries(rules.keepalive.count),
+    )?;
+    if rules.notsent_lowat != 0 {
+        socket.set_tcp_notsent_lowat(rules.notsent_lowat)?;
+    }
+    Ok(socket)
+}

@@ -1,0 +1,72 @@
+//! What a worker counts. Each counter is written by its worker alone and read by anybody; sums are the reader's.
+
+use crate::base::{Counter, Gauge};
+use crate::conn::{Cause, Side, Summary};
+use crate::ring::{Errno, Event};
+
+/// One worker's counters. Aligned, so that two workers' never share a cache line.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Stats {
+    /// Connections admitted.
+    pub accepted: Counter,
+    /// Connections open now.
+    pub open: Gauge,
+    /// Connections closed at once because a limit was reached.
+    pub rejected_limit: Counter,
+    /// Connections closed at once because the proxy was stopping.
+    pub rejected_draining: Counter,
+    /// Accepts that failed because no descriptor was free (EMFILE, ENFILE).
+    pub accept_no_descriptor: Counter,
+    /// Accepts that failed otherwise.
+    pub accept_failed: Counter,
+    /// Connections that ended, by cause, in the order of [`Cause::ALL`].
+    pub ended: [Counter; Cause::ALL.len()],
+    /// Bytes received from clients.
+    pub bytes_up: Counter,
+    /// Bytes received from backends.
+    pub bytes_down: Counter,
+    /// Receives that ended for want of a buffer.
+    pub enobufs: Counter,
+    /// Completions for a slot's earlier owner.
+    pub stale: Counter,
+    /// Records that the access log was too slow for.
+    pub records_dropped: Counter,
+    /// Turns of the loop.
+    pub turns: Counter,
+    /// Overflows of the completion queue.
+    pub overflows: Gauge,
+}
+
+impl Stats {
+    pub(super) fn on_event(&self, side: Side, event: &Event) {
+        let Event::Received { result, .. } = event else {
+            return;
+        };
+        match (side, result) {
+            (Side::Client, Ok(lease)) => self.bytes_up.add(u64::from(lease.len())),
+            (Side::Backend, Ok(lease)) => self.bytes_down.add(u64::from(lease.len())),
+            (_, Err(Errno::ENOBUFS)) => self.enobufs.add(1),
+            (_, Err(_)) => {}
+        }
+    }
+
+    pub(super) fn on_over(&self, summary: &Summary) {
+        self.ended[summary.outcome.cause.index()].add(1);
+    }
+
+    pub(super) fn on_accept_error(&self, errno: Errno) {
+        if matches!(errno, Errno::EMFILE | Errno::ENFILE) {
+            self.accept_no_descriptor.add(1);
+        } else if errno != Errno::ECANCELED {
+            // A cancel is our own, when the listener stops.
+            self.accept_failed.add(1);
+        }
+    }
+
+    pub(super) fn on_turn(&self, open: usize, overflows: u64) {
+        self.turns.add(1);
+        self.open.set(open as u64);
+        self.overflows.set(overflows);
+    }
+}
