@@ -26,10 +26,7 @@ pub fn run(config: Config) -> ExitCode {
         tracing::warn!("{warning}");
     }
     match Proxy::start(config) {
-        Ok(proxy) => {
-            proxy.announce();
-            signals::serve(proxy)
-        }
+        Ok(proxy) => signals::serve(proxy),
         Err(refusal) => {
             tracing::error!("{refusal}");
             ExitCode::from(EX_OSERR)

@@ -4,10 +4,12 @@ use super::Proxy;
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Serves until SIGTERM or SIGINT, drains, and says how to exit. A second of these ends the process at once.
+/// Says that it is ready, serves until SIGTERM or SIGINT, drains, and says how to exit. A second of these ends the process at once.
 pub(super) fn serve(proxy: Proxy) -> ExitCode {
     let outcome = tokio_uring::start(async {
         let mut signals = Signals::listen()?;
+        // Not before: who sees `ready` may send a signal, which would kill a process that does not listen yet.
+        proxy.announce();
         signals.stop().await;
         tokio::select! {
             () = drain(&proxy) => {}

@@ -149,22 +149,26 @@ impl<R: Ring> Worker<R> {
         self.connections.len()
     }
 
+    /// Finished only when the last ops went out too: among them are the closes of the last sockets.
     fn life(&self) -> Life {
-        let drained = self.drain.is_some()
-            && self.connections.is_empty()
-            && self.listeners.iter().all(Accepting::is_closed);
-        if drained {
+        if self.is_drained() && self.ops.is_empty() {
             Life::Finished
         } else {
             Life::Turning
         }
     }
 
+    fn is_drained(&self) -> bool {
+        self.drain.is_some()
+            && self.connections.is_empty()
+            && self.listeners.iter().all(Accepting::is_closed)
+    }
+
     fn until(&mut self) -> Until {
         let accepts = self.listeners.iter().filter_map(Accepting::resumes);
         let drain = self.drain.as_ref().and_then(Drain::next);
         let first = accepts.chain(self.wheel.next()).chain(drain).min();
-        if self.life() == Life::Finished || self.can_feed() {
+        if self.is_drained() || self.can_feed() {
             return Until::Now;
         }
         first.map_or(Until::Forever, Until::Time)
