@@ -173,7 +173,9 @@ impl Pair {
         self.last = cx.now;
         for side in [Side::Client, Side::Backend] {
             let (half, mut relay) = self.half(side, key, cx);
-            half.stop(&mut relay);
+            if half.stop(&mut relay) == Step::Ended {
+                self.send_fin(side.other(), cx);
+            }
         }
         match self.on_progress() {
             Verdict::Going => Verdict::Staged,
@@ -302,10 +304,12 @@ impl Pair {
     fn on_ended(&mut self, source: Side, cx: &mut Cx<'_>) -> Verdict {
         match self.stage {
             Stage::Open => {
+                self.send_fin(source.other(), cx);
                 self.stage = Stage::HalfClosed(source);
                 self.last = cx.now;
                 Verdict::Staged
             }
+            // Both sockets are closed now, which sends the second FIN.
             Stage::HalfClosed(first) => {
                 let cause = match first {
                     Side::Client => Cause::ClientFin,
@@ -318,8 +322,20 @@ impl Pair {
                 };
                 Verdict::End(outcome, Ending::Orderly)
             }
-            Stage::Flushing(..) | Stage::Stopping(_) => self.on_progress(),
+            Stage::Stopping(_) => {
+                self.send_fin(source.other(), cx);
+                self.on_progress()
+            }
+            Stage::Flushing(..) => self.on_progress(),
         }
+    }
+
+    fn send_fin(&self, to: Side, cx: &mut Cx<'_>) {
+        let sock = match to {
+            Side::Client => self.client.as_ref(),
+            Side::Backend => self.backend.as_ref(),
+        };
+        cx.ops.push(Op::Shutdown { sock, both: false });
     }
 
     fn on_failed(&mut self, failed: Side, errno: Errno, key: Key, cx: &mut Cx<'_>) -> Verdict {

@@ -5,6 +5,7 @@ use crate::config::{Access, Format, Log};
 use crate::ring::Time;
 use crate::worker::{Journal, Record};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -158,29 +159,63 @@ impl<'a> Line<'a> {
 
     /// `key=value` pairs in the order of the keys; an absent value is `-`.
     fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
-        let value = serde_json::to_value(self)?;
-        let fields = value.as_object().expect("a struct is a map");
-        let mut line = String::with_capacity(384);
-        for (key, value) in fields {
-            let text = match (value.as_str(), value.is_null()) {
-                (Some(text), _) => quoted(text),
-                (None, true) => "-".into(),
-                (None, false) => value.to_string(),
-            };
-            line.extend([if line.is_empty() { "" } else { " " }, key, "=", &text]);
-        }
-        line.push('\n');
-        out.write_all(line.as_bytes())
+        let absent = || Cow::Borrowed("-");
+        let text = |value: Option<&'a str>| value.map_or_else(absent, quoted);
+        let number = |value: Option<u64>| value.map_or_else(absent, |n| n.to_string().into());
+        write!(
+            out,
+            "time={} id={} worker={}",
+            self.time, self.id, self.worker
+        )?;
+        write!(
+            out,
+            " listener={} client={}",
+            quoted(self.listener),
+            self.client
+        )?;
+        write!(
+            out,
+            " upstream={} backend={}",
+            quoted(self.upstream),
+            text(self.backend)
+        )?;
+        write!(
+            out,
+            " host={} path={} sni={}",
+            text(self.host),
+            text(self.path),
+            text(self.sni)
+        )?;
+        write!(
+            out,
+            " peek_us={} connect_us={}",
+            number(self.peek_us),
+            number(self.connect_us)
+        )?;
+        write!(out, " duration_ms={}", self.duration_ms)?;
+        write!(
+            out,
+            " bytes_up={} bytes_down={}",
+            self.bytes_up, self.bytes_down
+        )?;
+        write!(
+            out,
+            " tries={} relay={}",
+            self.tries,
+            self.relay.unwrap_or("-")
+        )?;
+        let errno = self.errno.as_deref().unwrap_or("-");
+        writeln!(out, " end={} code={} errno={errno}", self.end, self.code)
     }
 }
 
 /// A value that one could not tell from its neighbours gets quotes, as in JSON.
-fn quoted(text: &str) -> String {
+fn quoted(text: &str) -> Cow<'_, str> {
     let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '"' && c != '=';
     if !text.is_empty() && text.chars().all(plain) {
-        return text.into();
+        return Cow::Borrowed(text);
     }
-    serde_json::Value::from(text).to_string()
+    serde_json::Value::from(text).to_string().into()
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -32,7 +32,7 @@ enum Writing {
     Idle,
     /// A send of that many bytes is in flight.
     Busy(u32),
-    /// FIN was sent: the half is over.
+    /// Nothing will be sent any more: the half is over.
     Shut,
     /// The sink takes nothing more; a send may still be in flight.
     Failed { busy: bool },
@@ -72,7 +72,7 @@ impl Half {
             )
     }
 
-    /// Whether FIN was sent.
+    /// Whether it ended: FIN is due, or was sent.
     pub fn is_shut(&self) -> bool {
         self.writing == Writing::Shut
     }
@@ -110,7 +110,7 @@ impl Half {
             self.reading
         );
         match result {
-            Ok(lease) if lease.is_empty() => self.on_fin(cx),
+            Ok(lease) if lease.is_empty() => self.on_fin(),
             Ok(lease) => {
                 self.on_bytes(lease, cx);
                 if !more {
@@ -180,7 +180,7 @@ impl Half {
             }
             Reading::Discarding | Reading::Failing | Reading::Ended | Reading::Broken => {}
         }
-        self.finish(cx)
+        self.finish()
     }
 
     /// The source is known to have failed: takes its last bytes, flushes them, sends no FIN.
@@ -280,7 +280,7 @@ impl Half {
         }
     }
 
-    fn on_fin(&mut self, cx: &mut Cx<'_>) -> Step {
+    fn on_fin(&mut self) -> Step {
         self.reading = match self.reading {
             Reading::Failing => Reading::Broken,
             Reading::Armed | Reading::Discarding => Reading::Ended,
@@ -288,7 +288,7 @@ impl Half {
                 unreachable!("no receive is in flight")
             }
         };
-        self.finish(cx)
+        self.finish()
     }
 
     /// The sink took a send, perhaps not all of it.
@@ -299,7 +299,7 @@ impl Half {
             self.send(rest, full, cx);
         }
         self.resume(false, cx);
-        self.finish(cx)
+        self.finish()
     }
 
     /// Reads on if it was the queue that kept it from reading.
@@ -333,16 +333,12 @@ impl Half {
         });
     }
 
-    /// Sends FIN once nothing more is to be sent and nothing is left to send.
-    fn finish(&mut self, cx: &mut Cx<'_>) -> Step {
+    /// Over once nothing more is to be sent and nothing is left to send.
+    fn finish(&mut self) -> Step {
         let over = matches!(self.reading, Reading::Ended | Reading::Discarding);
         if !over || self.writing != Writing::Idle {
             return Step::Going;
         }
-        cx.ops.push(Op::Shutdown {
-            sock: cx.sink.1,
-            both: false,
-        });
         self.writing = Writing::Shut;
         Step::Ended
     }

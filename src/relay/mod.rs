@@ -4,7 +4,7 @@
 //! [`Step`]; what to do about a step that ends something is the connection's to decide. Every engine keeps:
 //!
 //! - bytes leave in the order in which they came, each once;
-//! - FIN goes out after the last byte before it, and only then;
+//! - [`Step::Ended`], which is when FIN is due, comes after the last byte went out, and once;
 //! - at most [`HIGH_WATER`] and one receive are queued; above [`LOW_WATER`] nothing more is read, so that a slow
 //!   reader reaches the sender as TCP's own window;
 //! - a half at rest owns no buffer;
@@ -29,7 +29,7 @@ pub const LOW_WATER: u32 = 16 << 10;
 pub enum Step {
     /// Goes on.
     Going,
-    /// The source ended, all its bytes are out, and the sink was told (FIN).
+    /// The source ended and all its bytes are out: the sink is to be told (FIN).
     Ended,
     /// The source failed. What it had sent before is still on its way.
     SourceFailed(Errno),
