@@ -138,9 +138,12 @@ impl Buffers {
         }
     }
 
+    /// No more alignment than malloc gives anyway: asked for more, the allocator clears the memory by hand, and all of it
+    /// is touched. Asked for this, it takes fresh pages, which cost nothing until used.
     fn layout(count: u16, size: u16) -> Layout {
-        Layout::from_size_align(usize::from(count) * usize::from(size), 4096)
-            .expect("at most 1 GiB, page aligned")
+        const ALIGN: usize = 16;
+        Layout::from_size_align(usize::from(count) * usize::from(size), ALIGN)
+            .expect("at most 1 GiB")
     }
 
     /// Bytes a buffer holds.
