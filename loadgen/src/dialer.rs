@@ -80,9 +80,10 @@ impl Dialer {
             Phase::Opening => self.open(engine, now),
             Phase::WarmingUp { .. } if stop => self.end(engine, now),
             Phase::WarmingUp { until } => {
-                self.load(engine, now);
                 if now >= until || self.is_over(engine) {
                     self.measure(engine, now);
+                } else {
+                    self.load(engine, now);
                 }
             }
             Phase::Measuring { until, .. } => {
