@@ -120,10 +120,8 @@ impl Dialer {
             Phase::Ending { until } => return Some(until),
             Phase::Closing { .. } => return None,
         };
-        let ramp = match (&self.ramp, self.phase) {
-            (Some(ramp), Phase::Opening) => Some(ramp.next()),
-            _ => None,
-        };
+        let ramps = self.phase == Phase::Opening && self.to_dial > 0 && may_dial(engine);
+        let ramp = self.ramp.as_ref().filter(|_| ramps).map(Schedule::next);
         let schedule = engine.job.pace.schedule().filter(|_| self.has_room(engine));
         [planned, ramp, schedule.map(Schedule::next)]
             .into_iter()
@@ -138,14 +136,14 @@ impl Dialer {
     /// Whether a planned event could begin: a schedule that waits for an answer is no reason to wake.
     fn has_room<R: Ring>(&self, engine: &Engine<R>) -> bool {
         if self.is_churn() {
-            return engine.count() < self.config.connections as usize;
+            return engine.count() < self.config.connections as usize && may_dial(engine);
         }
         engine.job.pace.has_idle()
     }
 
     fn open<R: Ring>(&mut self, engine: &mut Engine<R>, now: Time) {
         if !self.is_churn() {
-            while self.to_dial > 0 && engine.job.dialing < DIALS_MAX {
+            while self.to_dial > 0 && may_dial(engine) {
                 if self
                     .ramp
                     .as_mut()
@@ -187,7 +185,7 @@ impl Dialer {
     }
 
     fn churn<R: Ring>(&mut self, engine: &mut Engine<R>, now: Time) {
-        while engine.count() < self.config.connections as usize && engine.job.dialing < DIALS_MAX {
+        while engine.count() < self.config.connections as usize && may_dial(engine) {
             let Some(planned) = engine.job.pace.take(now, &mut engine.stats) else {
                 return;
             };
@@ -246,10 +244,13 @@ impl Dialer {
         }
     }
 
+    /// Ends dials that take too long. The queue is in the order of dialing; answered ones leave it as they reach its
+    /// front.
     fn expire<R: Ring>(&mut self, engine: &mut Engine<R>, now: Time) {
-        while let Some((expiry, tag)) = self.expiries.front().copied()
-            && expiry <= now
-        {
+        while let Some((expiry, tag)) = self.expiries.front().copied() {
+            if engine.is_dialing(tag) && expiry > now {
+                return;
+            }
             self.expiries.pop_front();
             engine.with(tag, |link, cx| {
                 link.expire(cx);
@@ -271,11 +272,15 @@ impl Dialer {
     }
 
     fn end<R: Ring>(&mut self, engine: &mut Engine<R>, now: Time) {
-        if let (Phase::Measuring { until, due, taken }, Some(schedule)) =
-            (self.phase, engine.job.pace.schedule())
-        {
-            engine.stats.counters.planned = schedule.due(now.min(until)) - due;
-            engine.stats.counters.issued = schedule.taken() - taken;
+        if let Phase::Measuring { until, due, taken } = self.phase {
+            let last = now.min(until);
+            if engine.job.pace.schedule().is_some() {
+                // What a late turn left over was planned for the measured time and belongs to it.
+                self.load(engine, last);
+            }
+            let schedule = engine.job.pace.schedule();
+            engine.stats.counters.planned = schedule.map_or(0, |all| all.due(last) - due);
+            engine.stats.counters.issued = schedule.map_or(0, |all| all.taken() - taken);
         }
         engine.stats.finish(now);
         engine.job.ending = true;
@@ -284,4 +289,8 @@ impl Dialer {
         };
         engine.with_all(Link::wind_down);
     }
+}
+
+fn may_dial<R: Ring>(engine: &Engine<R>) -> bool {
+    engine.job.dialing < DIALS_MAX
 }

@@ -55,7 +55,7 @@ impl<R: Ring> Engine<R> {
         self.links.is_empty()
     }
 
-    /// Submits, waits until `wake` or a little longer than not at all, and hands every answer to its connection;
+    /// Submits, waits until `wake` (at most fifty milliseconds), and hands every answer to its connection;
     /// `on_other` gets those that belong to none (accepts).
     pub(crate) fn turn(
         &mut self,
@@ -138,6 +138,13 @@ impl<R: Ring> Engine<R> {
                 return Some((tag, self.job.pace.take(now, &mut self.stats)?));
             }
         }
+    }
+
+    /// Whether the connection is there and its dial without an answer.
+    pub(crate) fn is_dialing(&mut self, tag: Tag) -> bool {
+        self.links
+            .get_mut(tag)
+            .is_some_and(|link| link.is_dialing())
     }
 
     fn on_completion(&mut self, completion: Completion) {

@@ -62,6 +62,16 @@ impl Wire {
         }
     }
 
+    fn send(&mut self, lease: Lease, cx: &mut Cx) {
+        self.sending = true;
+        cx.ops.push(Op::Send {
+            tag: cx.tag,
+            sock: self.sock.as_ref(),
+            lease,
+            poll_first: self.full,
+        });
+    }
+
     fn starve(&mut self, cx: &mut Cx) {
         if !self.starved {
             self.starved = true;
@@ -211,6 +221,10 @@ impl Link {
         self.pump(cx)
     }
 
+    pub(crate) fn is_dialing(&self) -> bool {
+        matches!(self.state, State::Dialing { .. })
+    }
+
     /// Whether an exchange can begin here.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state, State::Open(_))
@@ -247,51 +261,52 @@ impl Link {
         self.close(cx)
     }
 
-    /// Arms and sends whatever can be.
+    /// Sends and arms whatever can be. Sends first: what that takes from a queue makes room to receive.
     pub(crate) fn pump(&mut self, cx: &mut Cx) -> Fate {
+        let fate = self.send_next(cx);
+        self.arm(cx);
+        fate
+    }
+
+    fn send_next(&mut self, cx: &mut Cx) -> Fate {
         let State::Open(wire) = &mut self.state else {
             return Fate::Kept;
         };
-        if !wire.receiving && !wire.ended && !wire.starved && self.part.reads() {
-            wire.receiving = true;
-            cx.ops.push(Op::Recv {
-                tag: cx.tag,
-                sock: wire.sock.as_ref(),
-                budget: self.part.budget(),
-                poll_first: !wire.nonempty,
-            });
-        }
         if wire.sending {
             return Fate::Kept;
         }
-        let lease = if wire.rest.is_empty() {
-            match self.part.outgoing(wire.full, cx) {
-                Outgoing::Bytes(lease) => lease,
-                Outgoing::Nothing => return Fate::Kept,
-                Outgoing::Starved => {
-                    wire.starve(cx);
-                    return Fate::Kept;
-                }
-                Outgoing::Fin => {
-                    cx.ops.push(Op::Shutdown {
-                        sock: wire.sock.as_ref(),
-                        both: false,
-                    });
-                    return Fate::Kept;
-                }
-                Outgoing::Done => return self.close(cx),
-            }
-        } else {
-            wire.rest.take()
+        if !wire.rest.is_empty() {
+            let rest = wire.rest.take();
+            wire.send(rest, cx);
+            return Fate::Kept;
+        }
+        match self.part.outgoing(wire.full, cx) {
+            Outgoing::Nothing => {}
+            Outgoing::Bytes(lease) => wire.send(lease, cx),
+            Outgoing::Starved => wire.starve(cx),
+            Outgoing::Fin => cx.ops.push(Op::Shutdown {
+                sock: wire.sock.as_ref(),
+                both: false,
+            }),
+            Outgoing::Done => return self.close(cx),
+        }
+        Fate::Kept
+    }
+
+    fn arm(&mut self, cx: &mut Cx) {
+        let State::Open(wire) = &mut self.state else {
+            return;
         };
-        wire.sending = true;
-        cx.ops.push(Op::Send {
+        if wire.receiving || wire.ended || wire.starved || !self.part.reads() {
+            return;
+        }
+        wire.receiving = true;
+        cx.ops.push(Op::Recv {
             tag: cx.tag,
             sock: wire.sock.as_ref(),
-            lease,
-            poll_first: wire.full,
+            budget: self.part.budget(),
+            poll_first: !wire.nonempty,
         });
-        Fate::Kept
     }
 
     fn follow(&mut self, step: Step, cx: &mut Cx) -> Fate {
