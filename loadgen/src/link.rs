@@ -242,7 +242,9 @@ impl Link {
     pub(crate) fn wind_down(&mut self, cx: &mut Cx) -> Fate {
         match self.state {
             State::Dialing { .. } => {
-                self.give_up(cx);
+                if self.part.wind_down() == Step::Close {
+                    self.give_up(cx);
+                }
                 Fate::Kept
             }
             State::Open(_) => {
@@ -255,7 +257,7 @@ impl Link {
 
     /// So is the time to finish: what is still open was never answered.
     pub(crate) fn abandon(&mut self, cx: &mut Cx) -> Fate {
-        if self.is_open() {
+        if self.is_open() || self.is_dialing() {
             cx.stats.faults.add(Fault::Unanswered, 1);
         }
         self.close(cx)

@@ -206,14 +206,11 @@ impl Stats {
 
     /// Adds another engine's.
     pub fn merge(&mut self, other: &Self) {
-        let window = match (self.window, other.window) {
-            (None, None) => None,
-            _ => {
-                let mut sum = self.measured();
-                sum.merge(&other.measured());
-                Some(sum)
-            }
-        };
+        let window = (self.window.is_some() || other.window.is_some()).then(|| {
+            let mut sum = self.measured();
+            sum.merge(&other.measured());
+            sum
+        });
         self.window = window;
         self.counters.merge(&other.counters);
         self.connections.opened += other.connections.opened;

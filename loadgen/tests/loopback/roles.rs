@@ -167,12 +167,13 @@ fn churn_at_a_rate_connects_as_often_as_planned() {
         ..clients(role, backend.addrs()[0])
     };
     let (seen, _) = run(backend, &config);
+    let counters = seen.measured();
+    assert!((59..=61).contains(&counters.planned), "{counters:?}");
+    assert!(!seen.missed_schedule(), "{counters:?}");
     assert!(
-        (55..=65).contains(&seen.connections.opened),
-        "{:?}",
-        seen.connections
+        seen.connections.opened >= counters.issued,
+        "each is a connection of its own"
     );
-    assert!(!seen.missed_schedule());
 }
 
 #[test]
