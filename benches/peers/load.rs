@@ -1,0 +1,164 @@
+//! The load: the `loadgen` command of this workspace, as backend and as clients, and what it counts.
+
+use crate::cases::{Case, Effort, Unit};
+use crate::process::{LOAD_CPU, Process, Scratch, free_address};
+use serde::Deserialize;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Where the command is.
+pub(crate) struct Loadgen(PathBuf);
+
+/// What clients counted in their measured time, warm-up excluded.
+#[derive(Deserialize)]
+pub(crate) struct Count {
+    exchanges_total: u64,
+    messages_total: u64,
+    bytes: u64,
+    seconds: f64,
+    /// None where the work has none.
+    latency_us: Option<Latency>,
+    /// What went wrong, by kind.
+    errors: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Percentiles, microseconds.
+#[derive(Deserialize)]
+pub(crate) struct Latency {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+}
+
+/// Clients at work.
+pub(crate) struct Clients {
+    /// The process, to watch and to end early.
+    pub(crate) process: Process,
+    report: PathBuf,
+}
+
+impl Loadgen {
+    /// Builds it beside the proxy under test.
+    pub(crate) fn build() -> io::Result<Self> {
+        let release = Path::new(env!("CARGO_BIN_EXE_ringway")).parent();
+        let target = release
+            .and_then(Path::parent)
+            .expect("cargo builds into TARGET/PROFILE/");
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let status = Command::new(cargo)
+            .args([
+                "build",
+                "--release",
+                "--package",
+                "ringway-loadgen",
+                "--target-dir",
+            ])
+            .arg(target)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status()?;
+        if !status.success() {
+            return Err(io::Error::other(format!(
+                "building loadgen failed, {status}"
+            )));
+        }
+        Ok(Self(target.join("release/loadgen")))
+    }
+
+    /// Starts the backend of `case` and waits until it listens.
+    pub(crate) fn serve(&self, case: Case, scratch: &Scratch) -> io::Result<(Process, SocketAddr)> {
+        let address = free_address()?;
+        let mut args = vec!["serve".to_owned()];
+        args.extend(case.serve());
+        args.extend(["--listen".to_owned(), address.to_string()]);
+        let mut process = Process::start("backend", LOAD_CPU, &self.0, &args, scratch)?;
+        process.await_listening(address)?;
+        Ok((process, address))
+    }
+
+    /// Starts the clients of `case`; they end after `seconds` of measured time.
+    pub(crate) fn drive(
+        &self,
+        case: Case,
+        effort: Effort,
+        seconds: Duration,
+        target: SocketAddr,
+        scratch: &Scratch,
+    ) -> io::Result<Clients> {
+        let mut args = vec!["drive".to_owned()];
+        args.extend(case.drive());
+        for (flag, value) in [
+            ("--target", target.to_string()),
+            ("--connections", case.connections(effort).to_string()),
+            ("--seconds", seconds.as_secs_f64().to_string()),
+            ("--warmup", effort.warmup().as_secs_f64().to_string()),
+            ("--json", "-".to_owned()),
+        ] {
+            args.extend([flag.to_owned(), value]);
+        }
+        let process = Process::start("clients", LOAD_CPU, &self.0, &args, scratch)?;
+        Ok(Clients {
+            process,
+            report: scratch.file("clients.out"),
+        })
+    }
+}
+
+impl Clients {
+    /// Whether they are done; an error if they failed.
+    pub(crate) fn done(&mut self) -> io::Result<bool> {
+        match self.process.ended()? {
+            None => Ok(false),
+            Some(status) if status.success() => Ok(true),
+            Some(status) => {
+                let report = fs::read_to_string(&self.report)?;
+                Err(self
+                    .process
+                    .failure(&format!("clients ended with {status}: {report}")))
+            }
+        }
+    }
+
+    /// An error if they have ended, for work that only we end.
+    pub(crate) fn still_there(&mut self) -> io::Result<()> {
+        if self.done()? {
+            return Err(self.process.failure("clients ended too early"));
+        }
+        Ok(())
+    }
+
+    /// What they counted, once they are done. Figures of a run in which bytes or connections were lost are none.
+    pub(crate) fn count(&self) -> io::Result<Count> {
+        let count: Count = serde_json::from_str(&fs::read_to_string(&self.report)?)?;
+        if !count.errors.is_empty() {
+            return Err(io::Error::other(format!(
+                "clients met errors: {:?}",
+                count.errors
+            )));
+        }
+        Ok(count)
+    }
+}
+
+impl Count {
+    /// Units of work a second.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "counts of a few seconds are far below 2^53"
+    )]
+    pub(crate) fn rate(&self, unit: Unit) -> f64 {
+        let units = match unit {
+            Unit::RoundTrip | Unit::Connection => self.exchanges_total as f64,
+            Unit::Message => self.messages_total as f64,
+            Unit::Gigabyte => self.bytes as f64 / 1e9,
+        };
+        units / self.seconds
+    }
+
+    /// How long the work took, for work that has a latency.
+    pub(crate) fn latency(&self) -> Option<&Latency> {
+        self.latency_us.as_ref()
+    }
+}
