@@ -4,6 +4,7 @@ use clap::Parser;
 use ringway::config::cli::{self, Cli, Verb, exit};
 use ringway::config::{Config, Errors};
 use ringway::control;
+use ringway::demo;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,7 +19,7 @@ enum Failure {
 fn main() -> ExitCode {
     let ended = match Cli::parse().verb {
         Verb::Run(args) => return run(&args).map_or_else(Failure::report, control::run),
-        Verb::Demo(args) => Err(Failure::Os(format!("demo {args:?}"))),
+        Verb::Demo(args) => return demo::run(&args),
         Verb::Map(args) => map(&args),
         Verb::Validate(args) => validate(&args.config),
         Verb::Completions(args) => print(|out| cli::completions(args.shell, out)),
