@@ -1,0 +1,441 @@
+//! The world outside of the program: clients, backends, the network between, descriptors, and the clock.
+
+use super::actor::{Actor, Appetite, Script, Step};
+use super::agenda::{Agenda, Happening};
+use super::chance::Chance;
+use super::faults::Faults;
+use super::tcp::{Fin, Side, Tcp};
+use super::trace::Trace;
+use crate::ring::{Completion, Errno, Event, Lane, Sock, SockRef, Tag, Time};
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// What the checkers hold the program to, beyond what always holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Demands {
+    /// Bytes that the program may hold of one direction: received, not yet sent on.
+    pub held_max: u64,
+    /// Connections whose two ends behave must deliver everything, both ways, with both FINs, and a reset must arrive
+    /// as a reset. Off where the program has reasons of its own to end a connection (timeouts, a drain).
+    pub whole: bool,
+    /// Turns after which the world should have come to its end.
+    pub turns_max: u64,
+}
+
+impl Default for Demands {
+    fn default() -> Self {
+        Self {
+            held_max: 256 * 1024,
+            whole: true,
+            turns_max: 1_000_000,
+        }
+    }
+}
+
+/// What a dialing connection will be told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    Pending(Result<(), Errno>),
+    Given(Result<(), Errno>),
+}
+
+/// Where a connection stands, seen from outside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    /// A client that will come to this listener.
+    Planned { listener: usize },
+    /// In the program's accept queue.
+    Queued,
+    /// The program dials it.
+    Dialing(Verdict),
+    /// The program has its descriptor.
+    Held,
+    /// The program closed it, or never got it.
+    Gone,
+}
+
+/// A connection between an actor and the program.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) tcp: Tcp,
+    pub(super) actor: Actor,
+    pub(super) stage: Stage,
+    /// The actor's address.
+    pub(super) address: SocketAddr,
+    /// The actor means to end it in order.
+    pub(super) orderly: bool,
+    /// The other side of the program, as its tags tell.
+    pub(super) partner: Option<usize>,
+    heard: Time,
+}
+
+/// How one end of a connection went, as its actor knows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fate {
+    /// The actor meant to end in order, and never reset.
+    pub orderly: bool,
+    /// It sent FIN only after it had read the other side's.
+    pub answered: bool,
+    /// Bytes that the program received from it.
+    pub given: u64,
+    /// When the program last heard of bytes moving here, before it sent FIN or the connection was reset.
+    pub heard: Time,
+}
+
+impl Conn {
+    fn fate(&self) -> Fate {
+        Fate {
+            orderly: self.orderly,
+            answered: self.actor.has_answered(),
+            given: self.tcp.incoming(Side::Program).read,
+            heard: self.heard,
+        }
+    }
+
+    /// Nothing more will happen to it.
+    pub(super) fn is_over(&self) -> bool {
+        self.actor.has_ended() && self.stage == Stage::Gone
+    }
+}
+
+/// What a descriptor's number stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fd {
+    Listener(usize),
+    Conn(usize),
+    /// A descriptor that does nothing but become readable (the program's mailbox).
+    Bell {
+        rung: u64,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) queue: VecDeque<usize>,
+    pub(super) open: bool,
+    pub(super) shut: bool,
+}
+
+/// Everything that one seed decides. Shared by the ring that the program turns and the test that looks on.
+#[derive(Debug)]
+pub struct World {
+    seed: u64,
+    pub(super) demands: Demands,
+    pub(super) faults: Faults,
+    pub(super) chance: Chance,
+    pub(super) agenda: Agenda,
+    pub(super) trace: Trace,
+    pub(super) conns: Vec<Conn>,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) backends: HashMap<SocketAddr, Option<Script>>,
+    /// By number; the lowest free one is given out, as kernels do, so that numbers come again soon.
+    fds: Vec<Option<Fd>>,
+    pub(super) owners: HashMap<(u32, u32), [Option<usize>; 2]>,
+}
+
+/// The first number that a world gives out; 0 to 2 are taken in any process.
+const FIRST_FD: usize = 3;
+
+impl World {
+    /// An empty world with these faults.
+    pub fn new(seed: u64, faults: Faults, demands: Demands) -> Self {
+        Self {
+            seed,
+            demands,
+            faults,
+            chance: Chance::new(seed),
+            agenda: Agenda::default(),
+            trace: Trace::new(),
+            conns: Vec::new(),
+            listeners: Vec::new(),
+            backends: HashMap::new(),
+            fds: Vec::new(),
+            owners: HashMap::new(),
+        }
+    }
+
+    /// An empty world whose faults come from the seed too.
+    pub fn drawn(seed: u64, demands: Demands) -> Self {
+        let faults = Faults::draw(&mut Chance::new(seed ^ 0x0fa0_17f0_0fa0_17f0));
+        Self::new(seed, faults, demands)
+    }
+
+    /// Chance for what the test decides about this world.
+    pub fn chance(&mut self) -> &mut Chance {
+        &mut self.chance
+    }
+
+    /// What goes wrong here.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// The seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The virtual clock.
+    pub fn now(&self) -> Time {
+        self.agenda.now()
+    }
+
+    /// One number for everything that happened so far.
+    pub fn trace_hash(&self) -> u64 {
+        self.trace.hash()
+    }
+
+    /// A listening socket of the program's; clients name it by its turn, from 0.
+    pub fn listen(&mut self) -> Sock {
+        let listener = self.listeners.len();
+        self.listeners.push(Listener {
+            queue: VecDeque::new(),
+            open: true,
+            shut: false,
+        });
+        Sock::simulated(self.open_fd(Fd::Listener(listener)))
+    }
+
+    /// A descriptor that becomes readable with [`ring_bell`](Self::ring_bell), as an eventfd does. It stays open.
+    pub fn bell(&mut self) -> SockRef {
+        SockRef::simulated(self.open_fd(Fd::Bell { rung: 0 }))
+    }
+
+    /// Makes a bell readable.
+    ///
+    /// # Panics
+    /// When the number is no bell's.
+    pub fn ring_bell(&mut self, bell: SockRef) {
+        match self.fd_mut(bell.number()) {
+            Some(Fd::Bell { rung }) => *rung += 1,
+            Some(Fd::Listener(_) | Fd::Conn(_)) | None => panic!("{bell:?} is not a bell"),
+        }
+    }
+
+    /// From now on the program may end connections for reasons of its own, and throw away what it receives; what is
+    /// over must be whole.
+    ///
+    /// # Panics
+    /// When a connection that is over is not, with the line that replays the world.
+    pub fn excuse(&mut self) {
+        self.check_deliveries();
+        self.demands.whole = false;
+        self.demands.held_max = u64::MAX;
+    }
+
+    /// Lets everything else happen once the program has ended.
+    pub fn settle(&mut self) {
+        while let Some(next) = self.agenda.next() {
+            self.agenda.jump(next);
+            self.run_due();
+        }
+    }
+
+    /// How the connection of a client went, and its backend's, when it got one.
+    pub fn fate(&self, client: SocketAddr) -> Option<(Fate, Option<Fate>)> {
+        let it = self.conns.iter().find(|conn| conn.address == client)?;
+        let backend = it.partner.map(|partner| self.conns[partner].fate());
+        Some((it.fate(), backend))
+    }
+
+    /// A backend where each connection draws a script of its own.
+    pub fn backend(&mut self, address: SocketAddr) {
+        self.backends.insert(address, None);
+    }
+
+    /// A backend where each connection plays this script.
+    pub fn backend_playing(&mut self, address: SocketAddr, script: Script) {
+        self.backends.insert(address, Some(script));
+    }
+
+    /// A client that comes to the listener after `pause`, with a drawn script.
+    pub fn client(&mut self, listener: usize, pause: Duration) {
+        let script = Script::draw_client(&mut self.chance, &self.faults);
+        self.client_playing(listener, pause, script);
+    }
+
+    /// A client that comes to the listener after `pause` and plays this script.
+    pub fn client_playing(&mut self, listener: usize, pause: Duration, script: Script) {
+        let number = u32::try_from(self.conns.len()).expect("fewer than 2^24 connections");
+        let ip = Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 0).to_bits() + number);
+        let address = SocketAddr::new(IpAddr::V4(ip), 40_000);
+        let conn = self.add_conn(script, address, Stage::Planned { listener });
+        self.agenda.after(pause, Happening::Act { conn });
+    }
+
+    /// Whether every actor has ended.
+    pub fn is_over(&self) -> bool {
+        self.conns.iter().all(|conn| conn.actor.has_ended())
+    }
+
+    /// Numbers of the descriptors that the program has open, listeners and bells included.
+    pub fn open_fds(&self) -> usize {
+        self.fds.iter().flatten().count()
+    }
+
+    /// Ends the test, telling how to see this again.
+    pub(super) fn fail(&self, what: fmt::Arguments<'_>) -> ! {
+        panic!(
+            "{what}, at {}\n{}",
+            self.agenda.now(),
+            replay_line(self.seed)
+        );
+    }
+
+    pub(super) fn add_conn(&mut self, script: Script, address: SocketAddr, stage: Stage) -> usize {
+        let conn = self.conns.len();
+        let chance = &mut self.chance;
+        let latency = chance.pause(Duration::from_millis(40));
+        let mut window = || 1 << chance.within(9, 18);
+        let tcp = Tcp::new(conn, latency, window(), window());
+        let orderly = script.is_orderly();
+        self.conns.push(Conn {
+            tcp,
+            actor: Actor::new(script),
+            stage,
+            address,
+            orderly,
+            partner: None,
+            heard: Time::default(),
+        });
+        conn
+    }
+
+    pub(super) fn open_fd(&mut self, fd: Fd) -> i32 {
+        let free = self
+            .fds
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or_else(|| {
+                self.fds.push(None);
+                self.fds.len() - 1
+            });
+        self.fds[free] = Some(fd);
+        i32::try_from(free + FIRST_FD).expect("few descriptors")
+    }
+
+    fn fd_index(number: i32) -> Option<usize> {
+        usize::try_from(number).ok()?.checked_sub(FIRST_FD)
+    }
+
+    fn fd_mut(&mut self, number: i32) -> Option<&mut Fd> {
+        self.fds.get_mut(Self::fd_index(number)?)?.as_mut()
+    }
+
+    /// What an open descriptor is.
+    pub(super) fn fd(&self, number: i32) -> Option<Fd> {
+        *self.fds.get(Self::fd_index(number)?)?
+    }
+
+    /// The connection that the program has under this number.
+    pub(super) fn held(&self, number: i32) -> Option<usize> {
+        match self.fd(number)? {
+            Fd::Conn(conn) => (self.conns[conn].stage == Stage::Held).then_some(conn),
+            Fd::Listener(_) | Fd::Bell { .. } => None,
+        }
+    }
+
+    pub(super) fn close_fd(&mut self, number: i32) {
+        if let Some(index) = Self::fd_index(number) {
+            self.fds[index] = None;
+        }
+    }
+
+    /// shutdown(2) of the program's end.
+    pub(super) fn shutdown(&mut self, conn: usize, both: bool) {
+        self.conns[conn]
+            .tcp
+            .shutdown(Side::Program, both, &mut self.agenda);
+    }
+
+    /// A connection that the program never asked for: its peer resets it at once.
+    pub(super) fn ghost(&mut self, address: SocketAddr) -> Sock {
+        let script = Script {
+            steps: vec![Step::Reset],
+            appetite: Appetite::Eager,
+        };
+        let conn = self.add_conn(script, address, Stage::Held);
+        self.conns[conn].actor.start(conn, &mut self.agenda);
+        Sock::simulated(self.open_fd(Fd::Conn(conn)))
+    }
+
+    /// Connections whose actors have not ended.
+    pub(super) fn waiting(&self) -> Vec<usize> {
+        (0..self.conns.len())
+            .filter(|conn| !self.conns[*conn].actor.has_ended())
+            .collect()
+    }
+
+    /// Bytes left this end's receive buffer or entered its send buffer: the actor may have something to do.
+    pub(super) fn nudge(&mut self, conn: usize) {
+        if !self.conns[conn].actor.has_ended() {
+            self.agenda.after(Duration::ZERO, Happening::Act { conn });
+        }
+    }
+
+    /// The program is told that bytes moved.
+    pub(super) fn hear(&mut self, completion: &Completion) {
+        let moved = match &completion.event {
+            Event::Received {
+                result: Ok(lease), ..
+            } => !lease.is_empty(),
+            Event::Sent { result, .. } => result.is_ok(),
+            Event::Received { result: Err(_), .. }
+            | Event::Accepted { .. }
+            | Event::Dialed { .. }
+            | Event::Polled { .. } => false,
+        };
+        let now = self.now();
+        let Tag {
+            lane,
+            slot,
+            generation,
+        } = completion.tag;
+        let Some(conn) = self
+            .owners
+            .get(&(slot, generation))
+            .and_then(|ends| ends[end_of(lane)])
+        else {
+            return;
+        };
+        let it = &mut self.conns[conn];
+        let open = it.tcp.outgoing(Side::Program).fin == Fin::Unsent;
+        if moved && open && !it.tcp.is_dead(Side::Program) {
+            it.heard = now;
+        }
+    }
+
+    /// Learns from an op's tag which connection of the program this is the end of.
+    pub(super) fn name(&mut self, tag: Tag, conn: usize) {
+        let lane = end_of(tag.lane);
+        let ends = self.owners.entry((tag.slot, tag.generation)).or_default();
+        match ends[lane] {
+            Some(known) if known == conn => return,
+            Some(other) if lane == 0 => {
+                self.fail(format_args!(
+                    "slot {} generation {} owns connection {conn} and owned {other} before: a generation came twice",
+                    tag.slot, tag.generation
+                ));
+            }
+            Some(_) | None => ends[lane] = Some(conn),
+        }
+        if let [Some(a), Some(b)] = *ends {
+            self.conns[a].partner = Some(b);
+            self.conns[b].partner = Some(a);
+        }
+    }
+}
+
+fn end_of(lane: Lane) -> usize {
+    match lane {
+        Lane::A => 0,
+        Lane::B => 1,
+    }
+}
+
+/// How to see a world again.
+pub fn replay_line(seed: u64) -> String {
+    format!("sim world {seed}; again: RINGWAY_SIM_SEED={seed} cargo test --test sim -- replay")
+}
