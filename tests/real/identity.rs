@@ -1,0 +1,109 @@
+//! Backends that can be told apart: which source address gets which.
+
+use crate::curl::curl;
+use crate::nginx::Nginx;
+use crate::programs::{installed, text};
+use crate::support::{Proxy, Setup};
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::process::Command;
+
+/// Source addresses, all of this machine.
+const SOURCES: RangeInclusive<u8> = 1..=24;
+
+/// Two backends named as they answer, so that the table is the same in every run.
+fn setup(a: SocketAddr, b: SocketAddr) -> Setup {
+    Setup::new(&[])
+        .process("workers = 2")
+        .more(&backend("a", a))
+        .more(&backend("b", b))
+}
+
+fn backend(name: &str, address: SocketAddr) -> String {
+    format!("[[upstream.backend]]\nname = \"{name}\"\naddress = \"{address}\"\n")
+}
+
+/// Who answers each source, in order. Sources enough for each backend to have some.
+#[track_caller]
+fn answers(proxy: &Proxy) -> String {
+    let url = format!("http://{}/who", proxy.address());
+    let answer = |host| text(curl().args(["--interface", &source(host), &url]));
+    SOURCES.map(answer).collect()
+}
+
+/// What `ringway map` says of the same.
+fn foretold(setup: &Setup) -> String {
+    let (_folder, file) = setup.write();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
+    command.args(["map", "--upstream", "feed", "-c"]).arg(file);
+    let lines = text(command.args(SOURCES.map(source)));
+    let names = lines
+        .lines()
+        .filter(|line| line.starts_with("127."))
+        .map(|line| line.split_whitespace().nth(1).unwrap());
+    names.collect()
+}
+
+fn source(host: u8) -> String {
+    format!("127.0.1.{host}")
+}
+
+#[test]
+fn a_source_address_keeps_its_backend_across_connections_and_a_restart() {
+    if !installed(&["curl", "nginx"]) {
+        return;
+    }
+    let (a, b) = (Nginx::start("a"), Nginx::start("b"));
+    let setup = setup(a.address(), b.address());
+    let proxy = setup.start();
+    let first = answers(&proxy);
+    assert!(first.contains('a') && first.contains('b'), "{first}");
+    assert_eq!(first, foretold(&setup));
+    assert_eq!(answers(&proxy), first);
+    assert_eq!(proxy.terminate().code, Some(0));
+    let proxy = setup.start();
+    assert_eq!(answers(&proxy), first);
+}
+
+#[test]
+fn only_the_sources_of_a_dead_backend_move_and_they_come_back_to_it() {
+    if !installed(&["curl", "nginx"]) {
+        return;
+    }
+    let (a, b) = (Nginx::start("a"), Nginx::start("b"));
+    let proxy = setup(a.address(), b.address()).start();
+    let first = answers(&proxy);
+    assert!(first.contains('a') && first.contains('b'), "{first}");
+    let (at, all) = (a.address(), SOURCES.count());
+    a.kill();
+    assert_eq!(answers(&proxy), "b".repeat(all));
+    let moved = proxy
+        .await_access(2 * all)
+        .iter()
+        .filter(|line| line.number("tries") == 2)
+        .count();
+    assert_eq!(moved, first.matches('a').count());
+    let _a = Nginx::on("a", at);
+    assert_eq!(answers(&proxy), first);
+    b.kill();
+    assert_eq!(answers(&proxy), "a".repeat(all));
+}
+
+#[test]
+fn a_source_keeps_its_backend_when_others_that_it_never_had_fail() {
+    if !installed(&["curl", "nginx"]) {
+        return;
+    }
+    let (a, b, c) = (Nginx::start("a"), Nginx::start("b"), Nginx::start("c"));
+    let proxy = setup(a.address(), b.address())
+        .more(&backend("c", c.address()))
+        .start();
+    let before = answers(&proxy);
+    assert!("abc".chars().all(|name| before.contains(name)), "{before}");
+    c.kill();
+    let after = answers(&proxy);
+    assert!(!after.contains('c'), "{after}");
+    for (before, after) in before.chars().zip(after.chars()) {
+        assert!(before == after || before == 'c', "{before} became {after}");
+    }
+}

@@ -1,0 +1,28 @@
+//! The built program between programs that other people wrote: what they say to each other through ringway must arrive
+//! as if it were not there. A program that is missing on this machine skips its tests, and says what to install.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod chain;
+mod content;
+mod curl;
+mod identity;
+mod nginx;
+mod postgres;
+mod programs;
+mod redis;
+mod tls;
+mod trouble;
+mod websocket;
+
+use std::net::SocketAddr;
+use support::{Proxy, Setup};
+
+/// A proxy in front of one server. Two workers, so that connections meet both ways of being handed out.
+#[track_caller]
+fn proxy_before(server: SocketAddr) -> Proxy {
+    Setup::new(&[server]).process("workers = 2").start()
+}
