@@ -10,6 +10,9 @@ pub(super) fn start(log: &Log) {
         .with_writer(std::io::stderr)
         .with_max_level(log.level)
         .with_target(false)
+        // A line that cannot be written is lost. Told of by eprintln!, as by default, it would end the process: that
+        // panics when standard error is gone.
+        .log_internal_errors(false)
         .with_ansi(colours);
     // Fails only when a log was begun before, which then serves.
     let _ = match log.format {
