@@ -9,6 +9,7 @@ use crate::worker::{self, Life, Limits, Mailbox, Message, Post, Setup, Stats, Wo
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -82,7 +83,7 @@ impl Proxy {
             let setup = Setup {
                 worker: number,
                 snapshot: snapshot.clone(),
-                listeners,
+                listeners: Vec::new(),
                 limits: Arc::clone(&proxy.limits),
                 connections_max: limits.1,
                 mailbox,
@@ -90,7 +91,7 @@ impl Proxy {
                 journal: proxy.log.journal.clone(),
             };
             let cpu = proxy.cpus[usize::from(number)];
-            proxy.spawn(cpu, setup, ready.clone(), done.clone())?;
+            proxy.spawn(cpu, listeners, setup, ready.clone(), done.clone())?;
         }
         drop(ready);
         match started.iter().find_map(Result::err) {
@@ -106,6 +107,7 @@ impl Proxy {
     fn spawn(
         &mut self,
         cpu: usize,
+        listeners: Vec<(u16, OwnedFd)>,
         setup: Setup,
         ready: mpsc::Sender<Result<(), StartError>>,
         done: watch::Sender<usize>,
@@ -114,7 +116,7 @@ impl Proxy {
         let thread = thread::Builder::new()
             .name(format!("worker-{}", setup.worker))
             .spawn(move || {
-                match prepare(cpu, setup, recv) {
+                match prepare(cpu, listeners, setup, recv) {
                     Ok(worker) => {
                         // Gone when another worker failed to start: then a drain is already posted.
                         let _ = ready.send(Ok(()));
@@ -199,7 +201,7 @@ impl Proxy {
     }
 }
 
-type Listeners = Vec<Vec<(u16, Sock)>>;
+type Listeners = Vec<Vec<(u16, OwnedFd)>>;
 
 /// Binds everything: for each worker its sockets, and what was bound.
 fn bind(
@@ -214,7 +216,7 @@ fn bind(
             let (sockets, address) = made.map_err(|e| refused(&rules.name, address, &e))?;
             bound.push((at, address));
             for (worker, socket) in listeners.iter_mut().zip(sockets) {
-                worker.push((at, Sock::from(socket)));
+                worker.push((at, socket));
             }
         }
     }
@@ -261,7 +263,13 @@ fn limits_of(config: &Config, workers: usize) -> (Arc<Limits>, u32) {
     (Arc::new(Limits::new(max, per_listener)), slots)
 }
 
-fn prepare(cpu: usize, setup: Setup, recv: RecvMode) -> Result<Worker<Uring>, StartError> {
+/// Makes a worker on its own thread. It owns the listening sockets only when nothing can be refused any more.
+fn prepare(
+    cpu: usize,
+    listeners: Vec<(u16, OwnedFd)>,
+    mut setup: Setup,
+    recv: RecvMode,
+) -> Result<Worker<Uring>, StartError> {
     cpus::pin(cpu).map_err(|e| {
         StartError(format!(
             "cannot pin a worker to CPU {cpu}: {e}; SystemCallFilter= must allow sched_setaffinity"
@@ -271,6 +279,8 @@ fn prepare(cpu: usize, setup: Setup, recv: RecvMode) -> Result<Worker<Uring>, St
         recv: Some(recv),
         ..UringConfig::default()
     })?;
+    let owned = |(at, socket)| (at, Sock::from(socket));
+    setup.listeners = listeners.into_iter().map(owned).collect();
     Ok(Worker::new(ring, setup))
 }
 
