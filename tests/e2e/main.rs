@@ -5,4 +5,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod bytes;
+mod bytes; //     what is sent arrives
+mod dialing; //   which backend, and what when it does not answer
+mod draining; //  signals and the end of the process
+mod ends; //      FIN and RST
+mod limits; //    connections and descriptors
+mod logs; //      the access log and who reads it
+mod pressure; //  slow readers, fast senders, many of them
+mod starting; //  what is refused at start, and what a start makes
+mod timeouts; //  idle, half-closed

@@ -19,8 +19,8 @@ pub(crate) mod procfs;
 mod proxy;
 pub(crate) mod wait;
 
-pub(crate) use peer::{Backend, End, Peer, pattern};
-pub(crate) use proxy::{Access, Exit, Proxy, Setup};
+pub(crate) use peer::{Backend, End, Peer, echo, pattern};
+pub(crate) use proxy::{Access, Exit, Proxy, RINGWAY, Setup};
 
 use std::io::Write;
 

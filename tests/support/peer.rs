@@ -4,8 +4,8 @@ use super::wait::{self, PATIENCE};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -106,7 +106,7 @@ impl Peer {
         let mut sent = 0;
         while sent < most {
             let chunk = pattern(sent, (most - sent).min(64 << 10));
-            match (&self.0).write(&chunk) {
+            match (&self.0).write(chunk) {
                 Ok(count) => sent += count,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
                 Err(e) => panic!("after {sent} bytes: {e}"),
@@ -128,7 +128,7 @@ impl Peer {
         let mut at = from;
         while at < to {
             let count = (to - at).min(64 << 10);
-            self.send(&pattern(at, count));
+            self.send(pattern(at, count));
             at += count;
         }
     }
@@ -169,7 +169,7 @@ impl Peer {
             match (&self.0).read(&mut buffer[..room]) {
                 Ok(0) => return (got, Some(End::Fin)),
                 Ok(count) => {
-                    let right = buffer[..count] == pattern(at + got, count);
+                    let right = &buffer[..count] == pattern(at + got, count);
                     assert!(right, "wrong bytes between {got} and {}", got + count);
                     got += count;
                 }
@@ -231,17 +231,19 @@ impl Peer {
     }
 }
 
-/// `count` bytes of an endless stream in which no two neighbourhoods look alike, from `at` on: a byte lost, doubled
-/// or swapped anywhere shows.
-pub(crate) fn pattern(at: usize, count: usize) -> Vec<u8> {
-    let word = |n: usize| {
-        (n as u64 + 1)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .to_le_bytes()
-    };
-    let words = at / 8..(at + count).div_ceil(8);
-    let bytes: Vec<u8> = words.flat_map(word).collect();
-    bytes[at % 8..at % 8 + count].to_vec()
+/// `count` bytes of an endless stream from `at` on, which repeats only after a prime number of bytes: a byte lost,
+/// doubled or swapped anywhere shows.
+pub(crate) fn pattern(at: usize, count: usize) -> &'static [u8] {
+    /// The first prime above 2^20.
+    const PERIOD: usize = 1_048_583;
+    static TWICE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let word = |n: u64| (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+        let once: Vec<u8> = (0..).flat_map(word).take(PERIOD).collect();
+        once.repeat(2)
+    });
+    assert!(count <= PERIOD, "one period at a time");
+    let start = at % PERIOD;
+    &TWICE[start..start + count]
 }
 
 /// A listening socket whose connections the test takes one by one.
@@ -302,6 +304,22 @@ impl Backend {
     /// Sends back what comes, FIN for FIN.
     pub(crate) fn echo() -> Self {
         Self::serve(echo)
+    }
+
+    /// One whose queue of connections is full: it neither accepts nor refuses (connections to it just wait). Loopback
+    /// alone: the kernel drops what it cannot queue (listen(2), net.ipv4.tcp_abort_on_overflow = 0).
+    pub(crate) fn silent() -> (Self, Vec<Peer>) {
+        let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+        socket.bind(&address.into()).unwrap();
+        // The queue holds one more than its length says.
+        socket.listen(0).unwrap();
+        let silent = Self {
+            listener: socket.into(),
+            serving: None,
+        };
+        let filler = Peer::connect(silent.address());
+        (silent, vec![filler])
     }
 
     /// Says its name to everyone who comes, then FIN.

@@ -9,7 +9,6 @@ use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -134,13 +133,23 @@ impl Setup {
 
     fn command(&self) -> Command {
         let Some(limit) = self.descriptors else {
-            return Command::new(RINGWAY);
+            return program();
         };
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")]);
-        shell.arg(RINGWAY);
+        shell
+            .arg(RINGWAY)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         shell
     }
+}
+
+/// The program, apart from the terminal and the pipes of the test itself.
+fn program() -> Command {
+    let mut command = Command::new(RINGWAY);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command
 }
 
 /// Adds a `key = value` line in the place of an earlier one.
@@ -198,7 +207,7 @@ impl Proxy {
     /// Runs it with these arguments, without a file, and waits until it is ready.
     #[track_caller]
     pub(crate) fn with_arguments(arguments: &[&str]) -> Self {
-        let mut command = Command::new(RINGWAY);
+        let mut command = program();
         command.args(arguments);
         let mut proxy = Self::spawn(command, tempfile::tempdir().unwrap());
         proxy.await_ready();
@@ -306,6 +315,12 @@ impl Proxy {
         })
     }
 
+    /// Waits for the access log's first line.
+    #[track_caller]
+    pub(crate) fn await_first_access(&self) -> Access {
+        self.await_access(1).swap_remove(0)
+    }
+
     /// Waits for the access log's line about this client, given by [`Peer::local`].
     #[track_caller]
     pub(crate) fn await_access_of(&self, client: SocketAddr) -> Access {
@@ -365,15 +380,13 @@ impl Proxy {
     }
 
     /// What must hold of every proxy of every test at its end: it lives, and no op went to a thread of the kernel's.
-    fn check(&mut self) {
+    fn complaint(&mut self) -> Option<String> {
         if let Some(status) = self.child.try_wait().unwrap() {
-            let signal = status.signal();
-            panic!("ended unasked, {status} {signal:?}: {}", self.stderr());
+            return Some(format!("ended unasked, {status}: {}", self.stderr()));
         }
-        let punted = procfs::threads(self.pid())
-            .into_iter()
-            .find(|thread| thread.name.starts_with("iou-wrk"));
-        assert!(punted.is_none(), "an op was punted: {punted:?}");
+        let mut threads = procfs::threads(self.pid()).into_iter();
+        let punted = threads.find(|thread| thread.name.starts_with("iou-wrk"));
+        punted.map(|thread| format!("an op was punted: {thread:?}"))
     }
 }
 
@@ -382,14 +395,17 @@ impl Drop for Proxy {
         if self.ended.is_some() {
             return;
         }
-        if std::thread::panicking() {
-            eprintln!("stderr of the proxy:\n{}", self.stderr());
-        } else {
-            self.check();
-        }
+        let complaint = self.complaint();
         // Gone already, or gone now.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let lines = self.lines();
+            let last = &lines[lines.len().saturating_sub(20)..];
+            eprintln!("the proxy's last lines:\n{}", last.join("\n"));
+        } else {
+            assert_eq!(complaint, None);
+        }
     }
 }
 

@@ -1,0 +1,92 @@
+//! Connections on which nothing moves any more.
+
+use crate::support::{Backend, Setup, wait};
+use std::time::Duration;
+
+#[test]
+fn an_idle_connection_is_closed_on_both_sides() {
+    let backend = Backend::new();
+    let proxy = Setup::before(&backend)
+        .listener("idle_timeout = \"300ms\"")
+        .start();
+    let (client, served) = (proxy.connect(), backend.accept());
+    let ((), took) = wait::timed(|| client.expect_fin());
+    assert!(took >= Duration::from_millis(200), "{took:?}");
+    served.expect_fin();
+    let line = proxy.await_access_of(client.local());
+    assert_eq!(line.end(), ("idle/relaying", "cD"));
+    assert!(line.number("duration_ms") >= 290);
+}
+
+#[test]
+fn bytes_in_one_direction_alone_keep_a_connection_from_being_idle() {
+    let backend = Backend::new();
+    let proxy = Setup::before(&backend)
+        .listener("idle_timeout = \"1s\"")
+        .start();
+    let relays: Vec<_> = (0..2)
+        .map(|_| (proxy.connect(), backend.accept()))
+        .collect();
+    let rounds = std::cell::Cell::new(0);
+    wait::holds_for(Duration::from_secs(3), "it is open", || {
+        let (client, served) = &relays[0];
+        client.send(b"u");
+        served.expect(b"u");
+        let (client, served) = &relays[1];
+        served.send(b"d");
+        client.expect(b"d");
+        rounds.set(rounds.get() + 1);
+        proxy.access().is_empty()
+    });
+    assert!(rounds.get() > 10);
+}
+
+#[test]
+fn a_backend_that_keeps_silent_after_the_clients_fin_is_closed() {
+    let backend = Backend::new();
+    let proxy = Setup::before(&backend)
+        .listener("half_close_timeout = \"300ms\"")
+        .start();
+    let (client, served) = (proxy.connect(), backend.accept());
+    client.fin();
+    served.expect_fin();
+    client.expect_fin();
+    let line = proxy.await_access_of(client.local());
+    assert_eq!(line.end(), ("backend-half-close/half-closed", "sL"));
+}
+
+#[test]
+fn a_client_that_keeps_silent_after_the_backends_fin_is_closed() {
+    let backend = Backend::new();
+    let proxy = Setup::before(&backend)
+        .listener("half_close_timeout = \"300ms\"")
+        .start();
+    let (client, served) = (proxy.connect(), backend.accept());
+    served.fin();
+    client.expect_fin();
+    served.expect_fin();
+    let line = proxy.await_access_of(client.local());
+    assert_eq!(line.end(), ("client-half-close/half-closed", "cL"));
+}
+
+#[test]
+fn half_close_timeout_runs_only_while_no_byte_comes() {
+    let backend = Backend::new();
+    let proxy = Setup::before(&backend)
+        .listener("half_close_timeout = \"1s\"")
+        .start();
+    let (client, served) = (proxy.connect(), backend.accept());
+    client.fin();
+    served.expect_fin();
+    wait::holds_for(Duration::from_secs(3), "it is open", || {
+        served.send(b"x");
+        client.expect(b"x");
+        proxy.access().is_empty()
+    });
+    served.fin();
+    client.expect_fin();
+    assert_eq!(
+        proxy.await_access_of(client.local()).end(),
+        ("client-fin/done", "--")
+    );
+}
