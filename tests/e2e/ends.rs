@@ -1,6 +1,7 @@
 //! How connections end: FIN is relayed as FIN, RST as RST, each after the bytes before it.
 
 use crate::support::{Backend, End, Peer, Proxy, Setup, procfs, wait};
+use std::process::Command;
 use std::time::Duration;
 
 /// A client and its backend's end, relayed.
@@ -147,6 +148,31 @@ fn backend_rst_reaches_client_after_everything_sent_before() {
     assert_eq!(line.end(), ("backend-reset/relaying", "SD"));
     assert_eq!(line.text("errno"), "ECONNRESET");
     assert_eq!(line.number("bytes_down"), 48 << 10);
+}
+
+#[test]
+#[ignore = "RST follows the last send at once and takes back what the backend's window had no room for"]
+fn client_rst_reaches_a_slow_backend_after_everything_sent_before() {
+    let listening = Backend::narrow(4 << 10);
+    let proxy = Setup::before(&listening).start();
+    let client = proxy.connect();
+    let backend = listening.accept();
+    client.send_pattern(48 << 10);
+    wait::until("the proxy has taken it", || unacknowledged(&client) == 0);
+    client.reset();
+    // A reader that is a round trip behind, as on any network.
+    wait::holds_for(Duration::from_millis(100), "nobody reads", || true);
+    assert_eq!(backend.drain_pattern(0), (48 << 10, End::Reset));
+}
+
+/// Bytes sent that the other kernel has not taken yet: the Send-Q of ss(8).
+fn unacknowledged(client: &Peer) -> usize {
+    let output = Command::new("ss")
+        .args(["-tnH", &format!("sport = :{}", client.local().port())])
+        .output()
+        .expect("ss runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.split_whitespace().nth(2).unwrap().parse().unwrap()
 }
 
 #[test]

@@ -322,6 +322,15 @@ impl Backend {
         (silent, vec![filler])
     }
 
+    /// Takes at most this many bytes that nobody has read yet.
+    pub(crate) fn narrow(receive_buffer: usize) -> Self {
+        let backend = Self::new();
+        SockRef::from(&backend.listener)
+            .set_recv_buffer_size(receive_buffer)
+            .unwrap();
+        backend
+    }
+
     /// Says its name to everyone who comes, then FIN.
     pub(crate) fn named(name: &str) -> Self {
         let name = name.to_owned();
@@ -380,6 +389,10 @@ impl Drop for Backend {
 }
 
 /// Sends back what comes, FIN for FIN. A reset ends it quietly.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "serves the connection to its end and closes it"
+)]
 pub(crate) fn echo(peer: Peer) {
     let _ = io::copy(&mut peer.stream(), &mut peer.stream());
     let _ = peer.stream().shutdown(Shutdown::Write);
