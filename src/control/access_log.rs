@@ -6,9 +6,10 @@ use crate::ring::Time;
 use crate::worker::{Journal, Record};
 use serde::Serialize;
 use std::borrow::Cow;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
@@ -18,8 +19,17 @@ const QUEUE: usize = 8192;
 /// The log's writer. Ends, after its last line, when every worker's journal is gone.
 pub(super) struct AccessLog {
     pub(super) journal: Journal,
-    thread: Option<JoinHandle<()>>,
+    writer: Option<Writer>,
 }
+
+/// The thread, and what hangs up when it has ended.
+struct Writer {
+    thread: JoinHandle<()>,
+    ended: Receiver<()>,
+}
+
+/// How long the process waits at its end for a log that takes no line.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 impl AccessLog {
     /// Opens the log and starts its thread.
@@ -27,26 +37,38 @@ impl AccessLog {
         let Some(out) = open(&log.access)? else {
             return Ok(Self {
                 journal: Journal::off(),
-                thread: None,
+                writer: None,
             });
         };
         let (send, receive) = sync_channel(QUEUE);
         let format = log.format;
+        let (hangs_up, ended) = sync_channel(0);
         let thread = thread::Builder::new()
             .name("access-log".into())
-            .spawn(move || write_all(&receive, BufWriter::new(out), format))
+            .spawn(move || {
+                write_all(&receive, BufWriter::new(out), format);
+                drop(hangs_up);
+            })
             .map_err(|e| format!("cannot start the access log's thread: {e}"))?;
         Ok(Self {
             journal: Journal::into(send),
-            thread: Some(thread),
+            writer: Some(Writer { thread, ended }),
         })
     }
 
-    /// Waits for the last line.
+    /// Waits for the last line; not for long, when its reader stands still.
     pub(super) fn finish(self) {
         drop(self.journal);
-        if let Some(thread) = self.thread {
-            thread.join().expect("the log's thread does not panic");
+        let Some(Writer { thread, ended }) = self.writer else {
+            return;
+        };
+        match ended.recv_timeout(LAST_LINES) {
+            Err(RecvTimeoutError::Disconnected) => {
+                thread.join().expect("the log's thread does not panic");
+            }
+            Ok(()) | Err(RecvTimeoutError::Timeout) => {
+                tracing::warn!("the access log takes no more lines: its last ones are lost");
+            }
         }
     }
 }
@@ -54,8 +76,8 @@ impl AccessLog {
 fn open(access: &Access) -> Result<Option<Box<dyn Write + Send>>, String> {
     match access {
         Access::Off => Ok(None),
-        Access::Stderr => Ok(Some(Box::new(io::stderr()))),
-        Access::Stdout => Ok(Some(Box::new(io::stdout()))),
+        Access::Stderr => own(io::stderr().as_fd()).map(Some),
+        Access::Stdout => own(io::stdout().as_fd()).map(Some),
         Access::File(path) => match OpenOptions::new().create(true).append(true).open(path) {
             Ok(file) => Ok(Some(Box::new(file))),
             Err(e) => Err(format!(
@@ -63,6 +85,14 @@ fn open(access: &Access) -> Result<Option<Box<dyn Write + Send>>, String> {
                 path.display()
             )),
         },
+    }
+}
+
+/// A descriptor of its own: this thread may stand still in a write, and would do so with std's lock of the stream.
+fn own(stream: BorrowedFd<'_>) -> Result<Box<dyn Write + Send>, String> {
+    match stream.try_clone_to_owned() {
+        Ok(fd) => Ok(Box::new(File::from(fd))),
+        Err(e) => Err(format!("log.access: cannot open the stream: {e}")),
     }
 }
 

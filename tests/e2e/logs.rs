@@ -152,7 +152,6 @@ fn a_reader_of_stderr_that_stands_still_holds_up_no_connection() {
 }
 
 #[test]
-#[ignore = "the control thread logs to the same full pipe, and the end waits for the access log's thread"]
 fn a_reader_of_stderr_that_stands_still_does_not_hold_up_the_end() {
     let backend = Backend::echo();
     let (proxy, _stderr, address) = unread(&backend);
