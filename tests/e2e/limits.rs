@@ -1,6 +1,6 @@
 //! Limits of connections and of descriptors: what is over them is turned away, what is below goes on.
 
-use crate::support::{Backend, Peer, Setup, procfs, wait};
+use crate::support::{Backend, Peer, Proxy, Setup, procfs, wait};
 use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -68,48 +68,34 @@ fn clients_over_a_listeners_limit_leave_other_listeners_alone() {
         .for_each(|client| exchange(client, "still mine"));
 }
 
-/// Whether a byte has come for this client yet; `None` when it was reset or closed.
-fn answered(client: &Peer) -> Option<bool> {
-    client.stream().set_nonblocking(true).unwrap();
-    let got = client.stream().peek(&mut [0]);
-    client.stream().set_nonblocking(false).unwrap();
-    match got {
-        Ok(count) => (count > 0).then_some(true),
-        Err(e) if e.kind() == ErrorKind::WouldBlock => Some(false),
-        Err(_) => None,
-    }
+/// A proxy with 64 descriptors, clients that use nearly all of them, and twice as many that ask for more.
+fn crowded(backend: &Backend) -> (Proxy, Vec<Peer>, Vec<std::io::Result<Peer>>) {
+    let proxy = Setup::before(backend)
+        .descriptors(64)
+        .process("max_connections = 1000")
+        .start();
+    proxy.await_line("RLIMIT_NOFILE is 64");
+    let room = (64 - proxy.descriptors()) / 2 - 1;
+    let inside: Vec<_> = (0..room)
+        .map(|_| served(proxy.address()).expect("there is room"))
+        .collect();
+    let outside = (0..2 * room)
+        .map(|_| Peer::try_connect(proxy.address()))
+        .collect();
+    (proxy, inside, outside)
 }
 
 #[test]
 fn a_process_out_of_descriptors_goes_on_and_recovers() {
     let backend = Backend::echo();
-    let proxy = Setup::before(&backend)
-        .descriptors(64)
-        .process("max_connections = 1000")
-        .start();
-    proxy.await_line("RLIMIT_NOFILE is 64");
-    let mut clients: Vec<_> = (0..80).map(|_| proxy.connect()).collect();
-    for client in &clients {
-        // One that was reset meanwhile cannot send.
-        let _ = client.try_send(b"?");
-    }
-    let is_served = |client: &Peer| answered(client) == Some(true);
-    wait::until("the descriptors are used up", || proxy.descriptors() >= 60);
-    wait::until("some are served", || {
-        clients.iter().filter(|c| is_served(c)).count() >= 10
-    });
-    clients.retain(is_served);
-    clients.iter().for_each(|client| client.expect(b"?"));
-    let waiting: Vec<_> = (0..20).map(|_| proxy.connect()).collect();
+    let (proxy, inside, outside) = crowded(&backend);
     wait::holds_for(Duration::from_secs(2), "those inside go on", || {
-        clients
+        inside
             .iter()
             .for_each(|client| exchange(client, "still here"));
-        wait::tick();
         true
     });
-    drop(waiting);
-    clients.clear();
+    drop((inside, outside));
     let client = wait::until_some("a new client is served", || served(proxy.address()));
     exchange(&client, "welcome");
 }
@@ -117,17 +103,7 @@ fn a_process_out_of_descriptors_goes_on_and_recovers() {
 #[test]
 fn a_process_out_of_descriptors_does_not_spin() {
     let backend = Backend::echo();
-    let proxy = Setup::before(&backend)
-        .descriptors(64)
-        .process("max_connections = 1000")
-        .start();
-    let room = (64 - proxy.descriptors()) / 2 - 1;
-    let inside: Vec<_> = (0..room)
-        .map(|_| served(proxy.address()).expect("there is room"))
-        .collect();
-    let outside: Vec<_> = (0..200)
-        .map(|_| Peer::try_connect(proxy.address()))
-        .collect();
+    let (proxy, inside, outside) = crowded(&backend);
     let before = procfs::cpu_time(proxy.pid());
     wait::holds_for(Duration::from_secs(3), "it waits", || {
         procfs::cpu_time(proxy.pid()) - before < Duration::from_secs(1)
