@@ -68,7 +68,9 @@ impl<R: Ring> Engine<R> {
         self.ring.turn(&mut self.ops, until, &mut done)?;
         for completion in done.drain(..) {
             match completion.event {
-                Event::Accepted { .. } | Event::Polled { .. } => on_other(self, completion),
+                Event::Accepted { .. } | Event::Unsent { .. } | Event::Polled { .. } => {
+                    on_other(self, completion);
+                }
                 Event::Dialed { .. } | Event::Received { .. } | Event::Sent { .. } => {
                     self.on_completion(completion);
                 }
@@ -157,7 +159,7 @@ impl<R: Ring> Engine<R> {
                 nonempty,
             } => link.on_received(result, more, nonempty, cx),
             Event::Sent { result, rest } => link.on_sent(result, rest, cx),
-            Event::Accepted { .. } | Event::Polled { .. } => {
+            Event::Accepted { .. } | Event::Unsent { .. } | Event::Polled { .. } => {
                 unreachable!("sorted out by `turn`")
             }
         });

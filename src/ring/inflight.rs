@@ -1,9 +1,9 @@
 //! What the ring owns on behalf of ops in flight: the lease of a send, the socket of a dial.
 //!
-//! One row per `(slot, lane)`, because at most one owning op may be in flight there; twenty bytes each. Generations
+//! One row per `(slot, lane)`, because at most one owning op may be in flight there; 24 bytes each. Generations
 //! are compared on the way out, so a completion for an earlier owner of the slot cannot take a later one's.
 
-use crate::{Lane, Lease, Sock, Tag};
+use crate::{Lane, Lease, Sock, SockRef, Tag};
 
 /// What one `(slot, lane)` has in the kernel's hands.
 #[derive(Default)]
@@ -12,6 +12,9 @@ enum Held {
     Nothing,
     Lease {
         generation: u32,
+        sock: SockRef,
+        /// Not with the kernel: waits for room ([`crate::room`]).
+        parked: bool,
         lease: Lease,
     },
     Dial {
@@ -27,7 +30,7 @@ pub(crate) struct Inflight {
 }
 
 impl Inflight {
-    pub(crate) fn hold_lease(&mut self, tag: Tag, lease: Lease) {
+    pub(crate) fn hold_lease(&mut self, tag: Tag, sock: SockRef, lease: Lease) {
         let row = self.row(tag);
         assert!(
             matches!(row, Held::Nothing),
@@ -35,6 +38,8 @@ impl Inflight {
         );
         *row = Held::Lease {
             generation: tag.generation,
+            sock,
+            parked: false,
             lease,
         };
     }
@@ -61,6 +66,32 @@ impl Inflight {
             unreachable!("matched above")
         };
         Some(lease)
+    }
+
+    /// The send's socket, if there is such a send; it counts as parked from now on, or no more.
+    pub(crate) fn park(&mut self, tag: Tag, park: bool) -> Option<SockRef> {
+        match self.row(tag) {
+            Held::Lease {
+                generation,
+                sock,
+                parked,
+                ..
+            } if *generation == tag.generation && *parked != park => {
+                *parked = park;
+                Some(*sock)
+            }
+            Held::Nothing | Held::Lease { .. } | Held::Dial { .. } => None,
+        }
+    }
+
+    /// The bytes of a send in flight.
+    pub(crate) fn lease(&mut self, tag: Tag) -> Option<&Lease> {
+        match self.row(tag) {
+            Held::Lease {
+                generation, lease, ..
+            } if *generation == tag.generation => Some(lease),
+            Held::Nothing | Held::Lease { .. } | Held::Dial { .. } => None,
+        }
     }
 
     /// The socket of the dial that ended, unless the tag is of an earlier owner.
@@ -95,7 +126,7 @@ impl Inflight {
         };
         let index = 2 * tag.slot as usize + lane;
         if index >= self.rows.len() {
-            // Doubling from 64 keeps growth off the common path; a row is twenty bytes.
+            // Doubling from 64 keeps growth off the common path; a row is 24 bytes.
             let len = (index + 1).next_power_of_two().max(64);
             self.rows.resize_with(len, Held::default);
         }
@@ -108,6 +139,7 @@ mod tests {
     use super::*;
     use crate::Buffers;
 
+    const SOCK: SockRef = SockRef::simulated(3);
     const TAG: Tag = Tag {
         lane: Lane::B,
         slot: 7,
@@ -115,15 +147,15 @@ mod tests {
     };
 
     #[test]
-    fn a_row_costs_twenty_bytes() {
-        assert_eq!(size_of::<Held>(), 20);
+    fn a_row_costs_24_bytes() {
+        assert_eq!(size_of::<Held>(), 24);
     }
 
     #[test]
     fn a_late_completion_does_not_take_the_next_owners_lease() {
         let mut buffers = Buffers::new(2, 16);
         let mut table = Inflight::default();
-        table.hold_lease(TAG, buffers.write(b"x").unwrap());
+        table.hold_lease(TAG, SOCK, buffers.write(b"x").unwrap());
         assert!(
             table
                 .take_lease(Tag {
@@ -142,7 +174,7 @@ mod tests {
     fn two_sends_in_flight_on_one_socket_are_caught() {
         let mut buffers = Buffers::new(2, 16);
         let mut table = Inflight::default();
-        table.hold_lease(TAG, buffers.write(b"x").unwrap());
-        table.hold_lease(TAG, buffers.write(b"y").unwrap());
+        table.hold_lease(TAG, SOCK, buffers.write(b"x").unwrap());
+        table.hold_lease(TAG, SOCK, buffers.write(b"y").unwrap());
     }
 }

@@ -18,6 +18,8 @@ mod buffers;
 mod features;
 mod inflight;
 mod op;
+mod room;
+mod socket;
 mod time;
 mod uring;
 

@@ -186,7 +186,8 @@ pub enum Op {
         sock: SockRef,
         /// The bytes; owned by the ring until the completion.
         lease: Lease,
-        /// The socket is known to be full: wait for room first instead of trying.
+        /// The socket is known to be full: wait for room first instead of trying. Waiting costs the same when the
+        /// peer has sent FIN.
         poll_first: bool,
     },
     /// Report each time the descriptor becomes readable. Answered by [`Event::Polled`] until `more == false`.
@@ -210,6 +211,14 @@ pub enum Op {
         sock: SockRef,
         /// `true`: both directions. `false`: sending only (FIN after what is queued).
         both: bool,
+    },
+    /// Ask how many bytes the peer's kernel has not acknowledged (SIOCOUTQ, tcp(7)): what a reset would take back.
+    /// Answered by one [`Event::Unsent`].
+    Unsent {
+        /// Who asks.
+        tag: Tag,
+        /// Which socket.
+        sock: SockRef,
     },
     /// close(2). Only when nothing is in flight on the socket. No completion.
     Close {
@@ -259,6 +268,11 @@ pub enum Event {
         result: Result<u32, Errno>,
         /// What did not go out, in order; empty when all did. Released buffers are already back.
         rest: Lease,
+    },
+    /// To [`Op::Unsent`].
+    Unsent {
+        /// How many.
+        bytes: u32,
     },
     /// To [`Op::Poll`].
     Polled {

@@ -6,19 +6,20 @@
 use crate::buf_ring::{BufRing, GROUP};
 use crate::features::{self, RecvMode, SetupError};
 use crate::inflight::Inflight;
+use crate::room::Room;
+use crate::socket::{self, Spare, close, open, shutdown};
 use crate::{
     Buffers, Completion, DialOptions, Errno, Event, Lane, Lease, Op, OpKind, Ops, Ring, Sock,
     SockRef, Tag, Time, Until,
 };
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use socket2::{SockAddr, SockRef as SocketRef, TcpKeepalive};
+
+use socket2::{SockAddr, SockRef as SocketRef};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Duration;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 /// Sizes of a ring. The defaults cost 320 KiB of memlock and, untouched, no memory for the buffers.
 #[derive(Clone, Copy, Debug)]
@@ -65,9 +66,16 @@ pub struct Uring {
     addresses: Vec<SockAddr>,
     gathers: Vec<Gather>,
     /// Held so that one client can be turned away when no descriptor is left.
-    spare: Option<OwnedFd>,
+    spare: Spare,
     recv: RecvMode,
     no_iowait: bool,
+    room: Room,
+    room_watched: bool,
+    rooms_changed: bool,
+    /// Sends that found no room in this turn.
+    full: Vec<Tag>,
+    /// Sends whose sockets have room, by user data.
+    roomy: Vec<u64>,
     now: Time,
     overflows: u64,
 }
@@ -76,6 +84,29 @@ pub struct Uring {
 struct Gather {
     header: libc::msghdr,
     vectors: [libc::iovec; GATHER_MAX],
+}
+
+impl Gather {
+    /// The first buffers of a chain; the header's pointer to them is set where they stay.
+    fn of(buffers: &Buffers, lease: &Lease) -> Self {
+        let empty = libc::iovec {
+            iov_base: std::ptr::null_mut(),
+            iov_len: 0,
+        };
+        let mut vectors = [empty; GATHER_MAX];
+        let mut count = 0;
+        for (vector, bytes) in vectors.iter_mut().zip(buffers.segments(lease)) {
+            *vector = libc::iovec {
+                iov_base: bytes.as_ptr().cast_mut().cast(),
+                iov_len: bytes.len(),
+            };
+            count += 1;
+        }
+        // SAFETY: msghdr is plain numbers and pointers; all zero is an empty one (recvmsg(2)).
+        let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+        header.msg_iovlen = count;
+        Self { header, vectors }
+    }
 }
 
 impl Uring {
@@ -96,8 +127,14 @@ impl Uring {
         ring.submitter()
             .register_iowq_max_workers(&mut [1, 1])
             .map_err(|e| SetupError::new("bound the kernel's worker threads", &e))?;
+        let room = Room::new().map_err(|e| SetupError::new("make an epoll instance", &e.into()))?;
         let entries = config.submissions as usize;
         Ok(Self {
+            room,
+            room_watched: false,
+            rooms_changed: false,
+            full: Vec::new(),
+            roomy: Vec::new(),
             no_iowait: ring.params().is_feature_no_iowait(),
             ring: ManuallyDrop::new(ring),
             buf_ring: ManuallyDrop::new(buf_ring),
@@ -105,7 +142,7 @@ impl Uring {
             inflight: Inflight::default(),
             addresses: Vec::with_capacity(entries),
             gathers: Vec::with_capacity(entries),
-            spare: spare(),
+            spare: Spare::new(),
             recv,
             now: Time::read_clock(),
             overflows: 0,
@@ -125,7 +162,7 @@ impl Uring {
                 self.submit(entry.build(), OpKind::Accept, tag)
             }
             Op::TurnAway { listener } => {
-                self.turn_away(listener);
+                self.spare.turn_away(listener);
                 Ok(())
             }
             Op::Dial { tag, peer, options } => self.dial(tag, peer, &options, done),
@@ -149,6 +186,13 @@ impl Uring {
                 let entry = opcode::PollAdd::new(Fd(sock.number()), events).multi(true);
                 self.submit(entry.build(), OpKind::Poll, tag)
             }
+            Op::Cancel {
+                tag,
+                what: OpKind::Send,
+            } if self.inflight.park(tag, false).is_some() => {
+                self.cancel_parked(tag, done);
+                Ok(())
+            }
             Op::Cancel { tag, what } => {
                 let entry = opcode::AsyncCancel::new(user_data(what, tag)).build();
                 self.push(&entry.user_data(CANCEL))
@@ -157,26 +201,19 @@ impl Uring {
                 shutdown(sock, both);
                 Ok(())
             }
+            Op::Unsent { tag, sock } => {
+                let bytes = socket::unsent(sock);
+                done.push(Completion {
+                    tag,
+                    event: Event::Unsent { bytes },
+                });
+                Ok(())
+            }
             Op::Close { sock, reset } => {
                 close(sock, reset);
                 Ok(())
             }
         }
-    }
-
-    /// Frees the spare descriptor for one accept, then takes a new spare.
-    fn turn_away(&mut self, listener: SockRef) {
-        self.spare = None;
-        // Readiness first: accept4(2) on a blocking listener with an empty queue would hold up every connection.
-        // SAFETY: borrowed for these calls alone; the caller owns the listener and closes it by an op, not meanwhile.
-        let listener = unsafe { BorrowedFd::borrow_raw(listener.number()) };
-        let mut ready = [PollFd::new(listener, PollFlags::POLLIN)];
-        if matches!(poll(&mut ready, PollTimeout::ZERO), Ok(1))
-            && let Ok((client, _)) = SocketRef::from(&listener).accept()
-        {
-            close(OwnedFd::from(client).into(), true);
-        }
-        self.spare = spare();
     }
 
     fn submit(&mut self, entry: squeue::Entry, kind: OpKind, tag: Tag) -> io::Result<()> {
@@ -242,44 +279,78 @@ impl Uring {
         self.submit(entry, OpKind::Dial, tag)
     }
 
-    fn send(&mut self, tag: Tag, sock: SockRef, lease: Lease, poll_first: bool) -> io::Result<()> {
-        let flags = if poll_first { POLL_FIRST } else { 0 };
+    fn send(&mut self, tag: Tag, sock: SockRef, lease: Lease, full: bool) -> io::Result<()> {
+        self.inflight.hold_lease(tag, sock, lease);
+        if full {
+            self.park(tag);
+            Ok(())
+        } else {
+            self.try_send(tag, sock)
+        }
+    }
+
+    /// Submits a send that is in the table. Without waiting: see [`crate::room`].
+    fn try_send(&mut self, tag: Tag, sock: SockRef) -> io::Result<()> {
         let fd = Fd(sock.number());
+        let lease = self.inflight.lease(tag).expect("held by the caller");
         let entry = if lease.buffers() == 1 {
-            let bytes = self.buffers.bytes(&lease);
+            let bytes = self.buffers.bytes(lease);
             opcode::Send::new(fd, bytes.as_ptr(), length(bytes))
-                .ioprio(flags)
+                .flags(libc::MSG_DONTWAIT)
                 .build()
         } else {
-            let header = self.gather(&lease)?;
-            opcode::SendMsg::new(fd, header).ioprio(flags).build()
+            let gather = Gather::of(&self.buffers, lease);
+            opcode::SendMsg::new(fd, self.gather(gather)?)
+                .flags(libc::MSG_DONTWAIT.cast_unsigned())
+                .build()
         };
-        self.inflight.hold_lease(tag, lease);
         self.submit(entry, OpKind::Send, tag)
     }
 
-    fn gather(&mut self, lease: &Lease) -> io::Result<*const libc::msghdr> {
+    /// Lets a send wait for room. One whose socket cannot be watched is tried again, which tells what is wrong.
+    fn park(&mut self, tag: Tag) {
+        let Some(sock) = self.inflight.park(tag, true) else {
+            return;
+        };
+        let number = user_data(OpKind::Send, tag);
+        if self.room.await_room(sock, number).is_err() {
+            self.roomy.push(number);
+        }
+    }
+
+    /// Tries the parked sends whose sockets have room.
+    fn unpark(&mut self) -> io::Result<()> {
+        let mut roomy = std::mem::take(&mut self.roomy);
+        for number in roomy.drain(..) {
+            let Some((_, tag)) = owner(number) else {
+                continue;
+            };
+            if let Some(sock) = self.inflight.park(tag, false) {
+                self.try_send(tag, sock)?;
+            }
+        }
+        self.roomy = roomy;
+        Ok(())
+    }
+
+    /// A parked send is not the kernel's to cancel.
+    fn cancel_parked(&mut self, tag: Tag, done: &mut Vec<Completion>) {
+        let rest = self.inflight.take_lease(tag).expect("it was parked");
+        let event = Event::Sent {
+            result: Err(Errno::ECANCELED),
+            rest,
+        };
+        done.push(Completion { tag, event });
+    }
+
+    /// Keeps a vector until it is submitted.
+    fn gather(&mut self, gather: Gather) -> io::Result<*const libc::msghdr> {
         if self.gathers.len() == self.gathers.capacity() {
             self.enter(Until::Now)?;
         }
-        let mut vectors = [libc::iovec {
-            iov_base: std::ptr::null_mut(),
-            iov_len: 0,
-        }; GATHER_MAX];
-        let mut count = 0;
-        for (vector, bytes) in vectors.iter_mut().zip(self.buffers.segments(lease)) {
-            *vector = libc::iovec {
-                iov_base: bytes.as_ptr().cast_mut().cast(),
-                iov_len: bytes.len(),
-            };
-            count += 1;
-        }
-        // SAFETY: msghdr is plain numbers and pointers; all zero is an empty one (recvmsg(2)).
-        let header = unsafe { std::mem::zeroed() };
-        self.gathers.push(Gather { header, vectors });
+        self.gathers.push(gather);
         let gather = self.gathers.last_mut().expect("pushed above");
         gather.header.msg_iov = gather.vectors.as_mut_ptr();
-        gather.header.msg_iovlen = count;
         Ok(&raw const gather.header)
     }
 
@@ -326,14 +397,20 @@ impl Uring {
     fn reap(&mut self, done: &mut Vec<Completion>) {
         let mut starved = false;
         for entry in self.ring.completion() {
+            let answer = Answer::of(&entry);
             let Some((kind, tag)) = owner(entry.user_data()) else {
+                self.rooms_changed |= entry.user_data() == ROOM;
+                self.room_watched &= entry.user_data() != ROOM || answer.more;
                 continue;
             };
-            let answer = Answer::of(&entry);
             let event = match kind {
                 OpKind::Accept => accepted(&answer),
                 OpKind::Dial => dialed(&answer, self.inflight.take_dial(tag)),
                 OpKind::Recv => received(&answer, &mut self.buffers),
+                OpKind::Send if answer.result == Err(Errno::EAGAIN) => {
+                    self.full.push(tag);
+                    None
+                }
                 OpKind::Send => sent(&answer, self.inflight.take_lease(tag), &mut self.buffers),
                 OpKind::Poll => Some(Event::Polled {
                     result: answer.result.map(drop),
@@ -346,6 +423,25 @@ impl Uring {
         if starved && self.buffers.in_reserve() > 0 {
             self.buf_ring.deepen();
         }
+    }
+
+    /// Parks the sends that found no room, and tries those again whose sockets have some.
+    fn make_room(&mut self) -> io::Result<()> {
+        let mut full = std::mem::take(&mut self.full);
+        full.drain(..).for_each(|tag| self.park(tag));
+        self.full = full;
+        if std::mem::take(&mut self.rooms_changed) {
+            self.room.take_ready(&mut self.roomy);
+        }
+        self.unpark()?;
+        if !self.room_watched {
+            self.room_watched = true;
+            let fd = Fd(self.room.as_sock().number());
+            let events = u32::from(libc::POLLIN.cast_unsigned());
+            let entry = opcode::PollAdd::new(fd, events).multi(true).build();
+            self.push(&entry.user_data(ROOM))?;
+        }
+        Ok(())
     }
 }
 
@@ -362,7 +458,7 @@ impl Ring for Uring {
         self.enter(if done.is_empty() { until } else { Until::Now })?;
         self.now = Time::read_clock();
         self.reap(done);
-        Ok(())
+        self.make_room()
     }
 
     fn buffers(&mut self) -> &mut Buffers {
@@ -481,6 +577,9 @@ fn sent(answer: &Answer, lease: Option<Lease>, buffers: &mut Buffers) -> Option<
 /// A cancel's own completion says nothing that its target's does not.
 const CANCEL: u64 = 0;
 
+/// The watch of [`Room`]: a kind that no op has.
+const ROOM: u64 = 15 << 60;
+
 /// `kind(4) | lane(1) | 0(3) | slot(24) | generation(32)`; kinds start at 1, so 0 is nobody.
 fn user_data(kind: OpKind, tag: Tag) -> u64 {
     assert!(tag.slot < 1 << 24, "slot {} does not fit 24 bits", tag.slot);
@@ -500,7 +599,7 @@ fn user_data(kind: OpKind, tag: Tag) -> u64 {
 
 fn owner(user_data: u64) -> Option<(OpKind, Tag)> {
     let kind = match user_data >> 60 {
-        0 => return None,
+        0 | 15 => return None,
         1 => OpKind::Accept,
         2 => OpKind::Dial,
         3 => OpKind::Recv,
@@ -527,57 +626,6 @@ fn owner(user_data: u64) -> Option<(OpKind, Tag)> {
             generation,
         },
     ))
-}
-
-fn open(peer: SocketAddr, options: &DialOptions) -> io::Result<Sock> {
-    let kind = socket2::Type::STREAM.nonblocking().cloexec();
-    let socket = socket2::Socket::new(socket2::Domain::for_address(peer), kind, None)?;
-    if options.nodelay {
-        socket.set_tcp_nodelay(true)?;
-    }
-    if let Some(timeout) = options.user_timeout {
-        socket.set_tcp_user_timeout(Some(timeout))?;
-    }
-    if let Some(keepalive) = options.keepalive {
-        socket.set_tcp_keepalive(
-            &TcpKeepalive::new()
-                .with_time(keepalive.idle)
-                .with_interval(keepalive.interval)
-                .with_retries(keepalive.count),
-        )?;
-    }
-    if let Some(source) = options.source {
-        // The port is chosen at connect, for the whole 4-tuple: without this, one range serves all destinations.
-        nix::sys::socket::setsockopt(
-            &socket,
-            nix::sys::socket::sockopt::IpBindAddressNoPort,
-            &true,
-        )?;
-        socket.bind(&source.into())?;
-    }
-    Ok(OwnedFd::from(socket).into())
-}
-
-fn spare() -> Option<OwnedFd> {
-    std::fs::File::open("/dev/null").ok().map(OwnedFd::from)
-}
-
-fn shutdown(sock: SockRef, both: bool) {
-    let how = if both {
-        nix::sys::socket::Shutdown::Both
-    } else {
-        nix::sys::socket::Shutdown::Write
-    };
-    // ENOTCONN: the peer was quicker; its end arrives as a completion of its own.
-    let _ = nix::sys::socket::shutdown(sock.number(), how);
-}
-
-fn close(sock: Sock, reset: bool) {
-    let fd = sock.into_fd();
-    if reset {
-        // Fails only on a socket that is already gone, which is what was wanted.
-        let _ = SocketRef::from(&fd).set_linger(Some(Duration::ZERO));
-    }
 }
 
 fn length(bytes: &[u8]) -> u32 {

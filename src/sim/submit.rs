@@ -52,6 +52,7 @@ impl SimRing {
             }
             Op::Poll { tag, sock } => self.submit_poll(tag, sock, world),
             Op::Cancel { tag, what } => self.inflight.cancel(tag, what),
+            Op::Unsent { tag, sock } => self.answer_unsent(tag, sock, world),
             Op::Shutdown { sock, both } => shutdown(sock, both, world),
             Op::Close { sock, reset } => self.close(sock, reset, world),
         }
@@ -124,6 +125,27 @@ impl SimRing {
             )),
         }
         world.close_fd(number);
+    }
+
+    fn answer_unsent(&mut self, tag: Tag, sock: SockRef, world: &mut World) {
+        let number = sock.number();
+        let Some(Fd::Conn(conn)) = world.fd(number) else {
+            world.fail(format_args!(
+                "asked about socket {number}, which is no connection"
+            ));
+        };
+        let bytes = u32::try_from(world.unarrived(conn)).unwrap_or(u32::MAX);
+        let due = world.now();
+        world.agenda.at(due, Happening::Ring);
+        self.posted.push(Posted {
+            flight: None,
+            completion: Completion {
+                tag,
+                event: Event::Unsent { bytes },
+            },
+            due,
+            last: false,
+        });
     }
 
     /// Now and then, something arrives for whoever had this slot before.

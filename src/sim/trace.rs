@@ -40,6 +40,7 @@ impl Trace {
             Op::Send { sock, .. } => (4, sock.number()),
             Op::Poll { sock, .. } => (5, sock.number()),
             Op::Cancel { .. } => (6, 0),
+            Op::Unsent { sock, .. } => (12, sock.number()),
             Op::Shutdown { sock, both } => (7 + u64::from(*both), sock.number()),
             Op::Close { sock, reset } => (9 + u64::from(*reset), sock.as_ref().number()),
         };
@@ -60,6 +61,7 @@ impl Trace {
                 (23, result.as_ref().map_or(-1, |l| l.len().cast_signed()))
             }
             Event::Sent { result, .. } => (24, result.map_or(-1, u32::cast_signed)),
+            Event::Unsent { bytes } => (26, bytes.cast_signed()),
             Event::Polled { result, .. } => (25, i32::from(result.is_ok())),
         };
         let tag = completion.tag;

@@ -343,6 +343,12 @@ impl World {
         }
     }
 
+    /// Bytes that the program's end sent and the other end's kernel has not got.
+    pub(super) fn unarrived(&self, conn: usize) -> u64 {
+        let pipe = self.conns[conn].tcp.outgoing(Side::Program);
+        pipe.written - pipe.arrived
+    }
+
     /// shutdown(2) of the program's end.
     pub(super) fn shutdown(&mut self, conn: usize, both: bool) {
         self.conns[conn]
@@ -384,6 +390,7 @@ impl World {
             Event::Sent { result, .. } => result.is_ok(),
             Event::Received { result: Err(_), .. }
             | Event::Accepted { .. }
+            | Event::Unsent { .. }
             | Event::Dialed { .. }
             | Event::Polled { .. } => false,
         };
