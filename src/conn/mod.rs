@@ -182,11 +182,8 @@ impl Connection {
         match &mut self.state {
             State::Dialing(dial) => dial.on_timer(connect, self.key, cx),
             State::Relaying(pair) => {
-                let verdict = pair.on_timer(idle, half, cx.now);
-                match verdict {
-                    Verdict::Going => self.set_timer(cx),
-                    Verdict::Staged | Verdict::End(..) => self.on_verdict(verdict, cx),
-                }
+                let verdict = pair.on_timer((idle, half), self.key, cx);
+                self.on_verdict(verdict, cx);
             }
             State::Closing(_) | State::Over(_) => {}
         }

@@ -4,12 +4,15 @@ use super::dial::Dial;
 use super::{Cause, Cx, Outcome, Phase, Side, Summary};
 use crate::base::Key;
 use crate::relay::{self, Half, Step};
-use crate::ring::{Errno, Event, Lane, Op, Sock, Time};
+use crate::ring::{Errno, Event, Lane, Op, Sock, SockRef, Time};
 use std::time::Duration;
 
 /// How long the last bytes of a side that failed may take to reach the other before that is reset too. Long enough
 /// for a reader that is merely a round trip behind, short enough not to keep a dead relay.
 const FLUSH: Duration = Duration::from_secs(1);
+
+/// How often to ask whether the other host has taken the last bytes: a few times in a long round trip.
+const SETTLE: Duration = Duration::from_millis(20);
 
 /// How long a side that was told FIN by us alone may take to answer with its own.
 const LINGER: Duration = Duration::from_secs(1);
@@ -36,8 +39,11 @@ enum Stage {
     Open,
     /// That side sent FIN first, and the other was told.
     HalfClosed(Side),
-    /// That side failed; its last bytes are on their way to the other.
+    /// That side failed; its last bytes are on their way into the other's socket.
     Flushing(Side, Outcome),
+    /// That side failed; its last bytes are in the other's socket, but not all with its host, and a reset would take
+    /// the rest back. Asked again at the time given.
+    Settling(Side, Outcome, Time),
     /// We end it: what was received goes out, then FIN both ways.
     Stopping(Outcome),
 }
@@ -100,10 +106,13 @@ impl Pair {
         event: Event,
         cx: &mut Cx<'_>,
     ) -> Verdict {
+        if let Event::Unsent { bytes } = event {
+            return self.on_unsent(bytes);
+        }
         let (source, step) = self.step(key, lane, event, cx);
         match step {
-            Step::Going => self.on_progress(),
-            Step::Ended => self.on_ended(source, cx),
+            Step::Going => self.on_progress(key, cx),
+            Step::Ended => self.on_ended(source, key, cx),
             Step::SourceFailed(errno) => self.on_failed(source, errno, key, cx),
             Step::SinkFailed(errno) => self.on_failed(source.other(), errno, key, cx),
         }
@@ -117,7 +126,9 @@ impl Pair {
         event: Event,
         cx: &mut Cx<'_>,
     ) {
-        self.step(key, lane, event, cx);
+        if !matches!(event, Event::Unsent { .. }) {
+            self.step(key, lane, event, cx);
+        }
     }
 
     pub(super) fn on_buffers(&mut self, key: Key, lane: Lane, cx: &mut Cx<'_>) {
@@ -125,9 +136,14 @@ impl Pair {
         half.on_buffers(&mut relay);
     }
 
-    pub(super) fn on_timer(&mut self, idle: Duration, half_close: Duration, now: Time) -> Verdict {
-        if self.deadline(idle, half_close) > now {
-            return Verdict::Going;
+    pub(super) fn on_timer(
+        &mut self,
+        (idle, half_close): (Duration, Duration),
+        key: Key,
+        cx: &mut Cx<'_>,
+    ) -> Verdict {
+        if self.deadline(idle, half_close) > cx.now {
+            return Verdict::Staged;
         }
         let outcome = |cause, phase| Outcome {
             cause,
@@ -144,7 +160,11 @@ impl Pair {
                 outcome(Cause::ClientHalfClose, Phase::HalfClosed),
                 Ending::Orderly,
             ),
-            Stage::Flushing(failed, outcome) => {
+            Stage::Settling(failed, outcome, _) if self.last + FLUSH > cx.now => {
+                self.settle(failed, outcome, key, cx);
+                Verdict::Staged
+            }
+            Stage::Flushing(failed, outcome) | Stage::Settling(failed, outcome, _) => {
                 Verdict::End(outcome, Ending::Reset(failed.other()))
             }
             Stage::Stopping(outcome) => Verdict::End(outcome, Ending::Orderly),
@@ -157,12 +177,16 @@ impl Pair {
             Stage::Open => self.last + idle,
             Stage::HalfClosed(_) => self.last + half_close,
             Stage::Flushing(..) => self.last + FLUSH,
+            Stage::Settling(_, _, ask) => ask.min(self.last + FLUSH),
             Stage::Stopping(_) => self.last + LINGER,
         }
     }
 
     pub(super) fn stop(&mut self, cause: Cause, key: Key, cx: &mut Cx<'_>) -> Verdict {
-        if matches!(self.stage, Stage::Flushing(..) | Stage::Stopping(_)) {
+        if matches!(
+            self.stage,
+            Stage::Flushing(..) | Stage::Settling(..) | Stage::Stopping(_)
+        ) {
             return Verdict::Going;
         }
         self.stage = Stage::Stopping(Outcome {
@@ -177,7 +201,7 @@ impl Pair {
                 self.send_fin(side.other(), cx);
             }
         }
-        match self.on_progress() {
+        match self.on_progress(key, cx) {
             Verdict::Going => Verdict::Staged,
             end @ (Verdict::Staged | Verdict::End(..)) => end,
         }
@@ -190,7 +214,9 @@ impl Pair {
                 phase: self.phase(),
                 errno: None,
             },
-            Stage::Flushing(_, outcome) | Stage::Stopping(outcome) => outcome,
+            Stage::Flushing(_, outcome)
+            | Stage::Settling(_, outcome, _)
+            | Stage::Stopping(outcome) => outcome,
         };
         Verdict::End(outcome, Ending::Orderly)
     }
@@ -263,8 +289,11 @@ impl Pair {
                 let (half, mut relay) = self.half(source, key, cx);
                 (source, half.on_sent(result, rest, &mut relay))
             }
-            Event::Accepted { .. } | Event::Dialed { .. } | Event::Polled { .. } => {
-                unreachable!("a relay asks for no such thing")
+            Event::Accepted { .. }
+            | Event::Dialed { .. }
+            | Event::Unsent { .. }
+            | Event::Polled { .. } => {
+                unreachable!("not a half's")
             }
         }
     }
@@ -277,31 +306,54 @@ impl Pair {
     }
 
     /// Looks whether what a last stage waits for has happened.
-    fn on_progress(&self) -> Verdict {
+    fn on_progress(&mut self, key: Key, cx: &mut Cx<'_>) -> Verdict {
         match self.stage {
-            Stage::Open | Stage::HalfClosed(_) => Verdict::Going,
             Stage::Flushing(failed, outcome) => {
                 let half = match failed {
                     Side::Client => &self.up,
                     Side::Backend => &self.down,
                 };
-                if half.is_flushed() {
-                    Verdict::End(outcome, Ending::Reset(failed.other()))
-                } else {
-                    Verdict::Going
+                if !half.is_flushed() {
+                    return Verdict::Going;
                 }
+                self.settle(failed, outcome, key, cx);
+                Verdict::Staged
             }
-            Stage::Stopping(outcome) => {
-                if self.up.is_shut() && self.down.is_shut() && self.is_quiet() {
-                    Verdict::End(outcome, Ending::Orderly)
-                } else {
-                    Verdict::Going
-                }
+            Stage::Stopping(outcome)
+                if self.up.is_shut() && self.down.is_shut() && self.is_quiet() =>
+            {
+                Verdict::End(outcome, Ending::Orderly)
+            }
+            Stage::Open | Stage::HalfClosed(_) | Stage::Settling(..) | Stage::Stopping(_) => {
+                Verdict::Going
             }
         }
     }
 
-    fn on_ended(&mut self, source: Side, cx: &mut Cx<'_>) -> Verdict {
+    /// Asks how much of a failed side's last bytes the other host has not taken.
+    fn settle(&mut self, failed: Side, outcome: Outcome, key: Key, cx: &mut Cx<'_>) {
+        self.stage = Stage::Settling(failed, outcome, cx.now + SETTLE);
+        let to = failed.other();
+        cx.ops.push(Op::Unsent {
+            tag: relay::tag(key, to.lane()),
+            sock: self.sock(to),
+        });
+    }
+
+    fn on_unsent(&self, bytes: u32) -> Verdict {
+        match self.stage {
+            Stage::Settling(failed, outcome, _) if bytes == 0 => {
+                Verdict::End(outcome, Ending::Reset(failed.other()))
+            }
+            Stage::Open
+            | Stage::HalfClosed(_)
+            | Stage::Flushing(..)
+            | Stage::Settling(..)
+            | Stage::Stopping(_) => Verdict::Going,
+        }
+    }
+
+    fn on_ended(&mut self, source: Side, key: Key, cx: &mut Cx<'_>) -> Verdict {
         match self.stage {
             Stage::Open => {
                 self.send_fin(source.other(), cx);
@@ -324,18 +376,22 @@ impl Pair {
             }
             Stage::Stopping(_) => {
                 self.send_fin(source.other(), cx);
-                self.on_progress()
+                self.on_progress(key, cx)
             }
-            Stage::Flushing(..) => self.on_progress(),
+            Stage::Flushing(..) | Stage::Settling(..) => self.on_progress(key, cx),
         }
     }
 
     fn send_fin(&self, to: Side, cx: &mut Cx<'_>) {
-        let sock = match to {
+        let sock = self.sock(to);
+        cx.ops.push(Op::Shutdown { sock, both: false });
+    }
+
+    fn sock(&self, side: Side) -> SockRef {
+        match side {
             Side::Client => self.client.as_ref(),
             Side::Backend => self.backend.as_ref(),
-        };
-        cx.ops.push(Op::Shutdown { sock, both: false });
+        }
     }
 
     fn on_failed(&mut self, failed: Side, errno: Errno, key: Key, cx: &mut Cx<'_>) -> Verdict {
@@ -348,14 +404,18 @@ impl Pair {
                 half.fail_source();
                 let (half, mut relay) = self.half(failed.other(), key, cx);
                 half.abandon(true, &mut relay);
-                match self.on_progress() {
+                match self.on_progress(key, cx) {
                     Verdict::Going => Verdict::Staged,
                     end @ (Verdict::Staged | Verdict::End(..)) => end,
                 }
             }
             // The same failure, told by the other direction; or what we flush to has failed as well.
-            Stage::Flushing(first, _) if first == failed => self.on_progress(),
-            Stage::Flushing(first, outcome) => Verdict::End(outcome, Ending::Reset(first.other())),
+            Stage::Flushing(first, _) | Stage::Settling(first, ..) if first == failed => {
+                self.on_progress(key, cx)
+            }
+            Stage::Flushing(first, outcome) | Stage::Settling(first, outcome, _) => {
+                Verdict::End(outcome, Ending::Reset(first.other()))
+            }
             Stage::Stopping(outcome) => Verdict::End(outcome, Ending::Orderly),
         }
     }
@@ -383,7 +443,9 @@ impl Pair {
         match self.stage {
             Stage::Open => Phase::Relaying,
             Stage::HalfClosed(_) => Phase::HalfClosed,
-            Stage::Flushing(_, outcome) | Stage::Stopping(outcome) => outcome.phase,
+            Stage::Flushing(_, outcome)
+            | Stage::Settling(_, outcome, _)
+            | Stage::Stopping(outcome) => outcome.phase,
         }
     }
 

@@ -179,7 +179,10 @@ impl<R: Ring> Worker<R> {
         match event {
             Event::Accepted { result, more } => self.on_accepted(tag.slot, result, more, now),
             Event::Polled { more, .. } => self.on_mail(more, now),
-            event @ (Event::Dialed { .. } | Event::Received { .. } | Event::Sent { .. }) => {
+            event @ (Event::Dialed { .. }
+            | Event::Received { .. }
+            | Event::Sent { .. }
+            | Event::Unsent { .. }) => {
                 self.on_connection(tag, event, now);
             }
         }
@@ -307,6 +310,7 @@ impl<R: Ring> Worker<R> {
             Event::Received { result: Err(_), .. }
             | Event::Dialed { result: Err(_) }
             | Event::Accepted { result: Err(_), .. }
+            | Event::Unsent { .. }
             | Event::Polled { .. } => {}
         }
     }

@@ -75,7 +75,6 @@ fn backend_fin_reaches_client_while_client_still_sends() {
 }
 
 #[test]
-#[ignore = "io_uring's poll is woken by RDHUP: a send to a full socket whose peer sent FIN spins and is punted"]
 fn a_half_closed_connection_still_moves_megabytes() {
     let relay = Relay::new();
     relay.client.fin();
@@ -94,7 +93,6 @@ fn a_half_closed_connection_still_moves_megabytes() {
 }
 
 #[test]
-#[ignore = "io_uring's poll is woken by RDHUP: a send to a full socket whose peer sent FIN spins and is punted"]
 fn a_slow_reader_that_has_sent_fin_costs_no_processor_time() {
     let relay = Relay::new();
     relay.client.fin();
@@ -151,7 +149,6 @@ fn backend_rst_reaches_client_after_everything_sent_before() {
 }
 
 #[test]
-#[ignore = "RST follows the last send at once and takes back what the backend's window had no room for"]
 fn client_rst_reaches_a_slow_backend_after_everything_sent_before() {
     let listening = Backend::narrow(4 << 10);
     let proxy = Setup::before(&listening).start();
