@@ -367,9 +367,9 @@ impl Uring {
         let (want, wait) = match until {
             Until::Now => (0, None),
             Until::Forever => (1, None),
-            Until::Time(at) => (1, Some(Timespec::from(at.since(Time::read_clock())))),
+            // Since the last turn's end, not since now: late by what a turn takes, and no clock is read for it.
+            Until::Time(at) => (1, Some(Timespec::from(at.since(self.now)))),
         };
-
         let args = SubmitArgs::new();
         let args = match &wait {
             Some(wait) => args.timespec(wait),
