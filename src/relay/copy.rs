@@ -305,7 +305,8 @@ impl Half {
     /// Reads on if it was the queue that kept it from reading.
     fn resume(&mut self, poll_first: bool, cx: &mut Cx<'_>) {
         let open = !matches!(self.writing, Writing::Shut | Writing::Failed { .. });
-        if self.reading == Reading::Paused && open && self.queued() <= LOW_WATER {
+        let low = if is_scarce(cx) { 0 } else { LOW_WATER };
+        if self.reading == Reading::Paused && open && self.queued() <= low {
             self.arm(poll_first, cx);
         }
     }
@@ -313,7 +314,11 @@ impl Half {
     fn arm(&mut self, poll_first: bool, cx: &mut Cx<'_>) {
         let (tag, sock) = (cx.source_tag(), cx.source.1);
         // Only what is thrown away is read above the low water mark (`stop`).
-        let budget = HIGH_WATER.saturating_sub(self.queued()).max(LOW_WATER);
+        let budget = if is_scarce(cx) {
+            1
+        } else {
+            HIGH_WATER.saturating_sub(self.queued()).max(LOW_WATER)
+        };
         cx.ops.push(Op::Recv {
             tag,
             sock,
@@ -342,6 +347,12 @@ impl Half {
         self.writing = Writing::Shut;
         Step::Ended
     }
+}
+
+/// Whether buffers are short: three in four are held, by readers that stall. From then on a half takes one receive at a
+/// time and none while anything is queued, so that further stalled readers hold one buffer each, not sixteen.
+fn is_scarce(cx: &Cx<'_>) -> bool {
+    cx.buffers.free() * 4 < cx.buffers.count()
 }
 
 impl Default for Half {
