@@ -2,7 +2,8 @@
 
 use crate::support::{Backend, Exit, Peer, Setup, procfs, skip, wait};
 use std::collections::BTreeSet;
-use std::process::Command;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 
 fn assert_refused(exit: &Exit, parts: &[&str]) {
     assert_eq!(exit.code, Some(71), "{}", exit.stderr);
@@ -173,4 +174,38 @@ fn ready_comes_only_when_clients_are_served() {
         });
         assert!(took < wait::PATIENCE);
     }
+}
+
+/// Root has CAP_IPC_LOCK and is charged nothing, so the program runs as nobody here.
+#[test]
+fn rings_that_do_not_fit_the_locked_memory_are_refused_with_cause_and_fix() {
+    let name = "rings_that_do_not_fit_the_locked_memory_are_refused_with_cause_and_fix";
+    if !nix::unistd::geteuid().is_root() {
+        return skip(name, "needs root, to become nobody");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("ringway");
+    std::fs::copy(env!("CARGO_BIN_EXE_ringway"), &program).unwrap();
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .args(["prlimit", "--memlock=65536:65536"])
+        .arg(&program)
+        .args(["run", "--listen=127.0.0.1:0", "--backend=127.0.0.1:1"])
+        .stdin(Stdio::null())
+        .output()
+        .expect("setpriv and prlimit, from util-linux, run");
+    let exit = Exit {
+        code: output.status.code(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    };
+    assert_refused(
+        &exit,
+        &[
+            "ENOMEM",
+            "RLIMIT_MEMLOCK",
+            "65536 bytes",
+            "LimitMEMLOCK=infinity",
+        ],
+    );
 }
