@@ -173,6 +173,26 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_has_every_cause_and_phase_with_its_letter() {
+        let page = include_str!("../../docs/access-log.md");
+        let has = |word: &str, letter: char| {
+            let row = format!("| `{word}` | `{letter}` |");
+            assert!(page.contains(&row), "no row {row}");
+        };
+        for cause in Cause::ALL {
+            has(cause.word(), cause.letter());
+        }
+        for phase in [
+            Phase::Dialing,
+            Phase::Relaying,
+            Phase::HalfClosed,
+            Phase::Done,
+        ] {
+            has(phase.word(), phase.letter());
+        }
+    }
+
+    #[test]
     fn words_and_letters_of_the_contract() {
         let rows = [
             (Cause::ClientFin, Phase::Done, "client-fin/done", "--"),

@@ -84,13 +84,16 @@ fn the_reference_lists_every_key_that_is_not_supported_yet() {
 }
 
 #[test]
-fn every_example_of_the_reference_loads() {
+fn every_example_of_the_reference_and_the_readme_loads() {
+    let readme = include_str!("../../README.md");
     let mut examples = 0;
-    for block in REFERENCE.split("```toml\n").skip(1) {
-        parsed(block.split("```").next().unwrap());
-        examples += 1;
+    for text in [REFERENCE, readme] {
+        for block in text.split("```toml\n").skip(1) {
+            parsed(block.split("```").next().unwrap());
+            examples += 1;
+        }
     }
-    assert!(examples >= 3, "{examples}");
+    assert!(examples >= 4, "{examples}");
 }
 
 #[test]
