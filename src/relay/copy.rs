@@ -142,12 +142,8 @@ impl Half {
                 self.writing = Writing::Failed { busy: false };
                 Step::Going
             }
-            (Writing::Busy(_), Ok(_)) => {
-                self.writing = Writing::Idle;
-                self.on_room(rest, cx)
-            }
-            // Only a kernel that loses a race with our own cancel says so; the bytes are all in `rest`.
-            (Writing::Busy(_), Err(Errno::EAGAIN | Errno::EINTR)) => {
+            // Interrupted before the first byte: all of them are in `rest`, as after a short send.
+            (Writing::Busy(_), Ok(_) | Err(Errno::EINTR)) => {
                 self.writing = Writing::Idle;
                 self.on_room(rest, cx)
             }
