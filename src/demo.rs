@@ -253,7 +253,7 @@ fn end(proxy: Proxy) {
 fn relayed(workers: &[std::sync::Arc<WorkerStats>]) -> u64 {
     workers
         .iter()
-        .map(|worker| worker.bytes_up.get() + worker.bytes_down.get())
+        .map(|worker| worker.bytes_up() + worker.bytes_down())
         .sum()
 }
 

@@ -68,7 +68,10 @@ impl<R: Ring> Engine<R> {
         self.ring.turn(&mut self.ops, until, &mut done)?;
         for completion in done.drain(..) {
             match completion.event {
-                Event::Accepted { .. } | Event::Unsent { .. } | Event::Polled { .. } => {
+                Event::Accepted { .. }
+                | Event::Spliced { .. }
+                | Event::Unsent { .. }
+                | Event::Polled { .. } => {
                     on_other(self, completion);
                 }
                 Event::Dialed { .. } | Event::Received { .. } | Event::Sent { .. } => {
@@ -159,7 +162,10 @@ impl<R: Ring> Engine<R> {
                 nonempty,
             } => link.on_received(result, more, nonempty, cx),
             Event::Sent { result, rest } => link.on_sent(result, rest, cx),
-            Event::Accepted { .. } | Event::Unsent { .. } | Event::Polled { .. } => {
+            Event::Accepted { .. }
+            | Event::Spliced { .. }
+            | Event::Unsent { .. }
+            | Event::Polled { .. } => {
                 unreachable!("sorted out by `turn`")
             }
         });

@@ -123,10 +123,12 @@ pub enum Mode {
 /// `listener.relay`
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Relay {
-    /// Whatever is cheapest for the stream at hand.
+    /// Each direction copied until it proves to be bulk, then spliced, and back.
     Auto,
     /// Through the worker's buffers.
     Copy,
+    /// Inside the kernel, by splice(2).
+    Splice,
 }
 
 /// `[[upstream]]`: a named set of backends.

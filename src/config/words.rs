@@ -61,8 +61,12 @@ pub(super) const MODES: Words<Mode> = Words {
     later: &["http", "tls"],
 };
 pub(super) const RELAYS: Words<Relay> = Words {
-    now: &[("auto", Relay::Auto), ("copy", Relay::Copy)],
-    later: &["splice"],
+    now: &[
+        ("auto", Relay::Auto),
+        ("copy", Relay::Copy),
+        ("splice", Relay::Splice),
+    ],
+    later: &[],
 };
 pub(super) const BALANCES: Words<Balance> = Words {
     now: &[("ip_hash", Balance::IpHash)],

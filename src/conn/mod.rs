@@ -17,6 +17,7 @@ pub use outcome::{Cause, Outcome, Phase};
 
 use crate::base::{Key, Wheel};
 use crate::config::{Listener, Upstream as Settings};
+use crate::relay::Moved;
 use crate::ring::{Buffers, Event, Lane, Op, Ops, Sock, Time};
 use crate::upstream::{Snapshot, Upstream};
 use dial::{Dial, Dialed};
@@ -111,9 +112,9 @@ pub struct Summary {
     /// From accept to connected; `None` if never.
     pub connect: Option<Duration>,
     /// Bytes from client to backend.
-    pub up: u64,
+    pub up: Moved,
     /// Bytes from backend to client.
-    pub down: u64,
+    pub down: Moved,
 }
 
 /// What the worker knows of a client that it has just accepted.
@@ -272,7 +273,9 @@ impl Connection {
         let State::Dialing(dial) = std::mem::replace(&mut self.state, placeholder) else {
             unreachable!("a connected dial was a dial")
         };
-        let mut pair = Pair::new(dial, backend, cx.now.since(self.started), cx.now);
+        let relay = self.listener_rules().relay;
+        let connect = cx.now.since(self.started);
+        let mut pair = Pair::new(dial, backend, relay, connect, cx.now);
         pair.start(self.key, cx);
         self.state = State::Relaying(pair);
         self.set_timer(cx);
@@ -357,7 +360,7 @@ impl Connection {
 }
 
 impl Summary {
-    const fn nothing() -> Self {
+    fn nothing() -> Self {
         let outcome = Outcome {
             cause: Cause::NoBackend,
             phase: Phase::Dialing,
@@ -368,8 +371,8 @@ impl Summary {
             backend: None,
             tries: 0,
             connect: None,
-            up: 0,
-            down: 0,
+            up: Moved::default(),
+            down: Moved::default(),
         }
     }
 }

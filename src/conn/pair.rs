@@ -3,6 +3,7 @@
 use super::dial::Dial;
 use super::{Cause, Cx, Outcome, Phase, Side, Summary};
 use crate::base::Key;
+use crate::config::Relay;
 use crate::relay::{self, Half, Step};
 use crate::ring::{Errno, Event, Lane, Op, Sock, SockRef, Time};
 use std::time::Duration;
@@ -77,7 +78,13 @@ pub(super) struct Close {
 }
 
 impl Pair {
-    pub(super) fn new(dial: Dial, backend: Sock, connect: Duration, now: Time) -> Self {
+    pub(super) fn new(
+        dial: Dial,
+        backend: Sock,
+        relay: Relay,
+        connect: Duration,
+        now: Time,
+    ) -> Self {
         Self {
             chosen: dial.last_tried(),
             tries: dial.tries(),
@@ -85,8 +92,8 @@ impl Pair {
             backend,
             connect,
             last: now,
-            up: Half::new(),
-            down: Half::new(),
+            up: Half::new(relay),
+            down: Half::new(relay),
             stage: Stage::Open,
         }
     }
@@ -261,8 +268,8 @@ impl Pair {
             backend: self.chosen,
             tries: self.tries,
             connect: Some(self.connect),
-            up: self.up.bytes(),
-            down: self.down.bytes(),
+            up: self.up.moved(),
+            down: self.down.moved(),
         }
     }
 
@@ -288,6 +295,18 @@ impl Pair {
                 let source = side.other();
                 let (half, mut relay) = self.half(source, key, cx);
                 (source, half.on_sent(result, rest, &mut relay))
+            }
+            Event::Spliced {
+                taken,
+                given,
+                held,
+                stop,
+            } => {
+                if taken + given > 0 {
+                    self.touch(cx.now);
+                }
+                let (half, mut relay) = self.half(side, key, cx);
+                (side, half.on_spliced(taken, held, stop, &mut relay))
             }
             Event::Accepted { .. }
             | Event::Dialed { .. }
@@ -468,6 +487,7 @@ impl Pair {
             ops: cx.ops,
             buffers: cx.buffers,
             starved: cx.starved,
+            now: cx.now,
             key,
             source,
             sink,

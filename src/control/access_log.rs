@@ -2,6 +2,7 @@
 //! standard error holds up nothing but the log. What does not fit its queue is dropped and counted by the worker.
 
 use crate::config::{Access, Format, Log};
+use crate::conn::Summary;
 use crate::ring::Time;
 use crate::worker::{Journal, Record};
 use serde::Serialize;
@@ -177,10 +178,10 @@ impl<'a> Line<'a> {
             peek_us: None,
             connect_us: summary.connect.map(micros),
             duration_ms: micros(record.ended.since(record.started)) / 1000,
-            bytes_up: summary.up,
-            bytes_down: summary.down,
+            bytes_up: summary.up.total(),
+            bytes_down: summary.down.total(),
             tries: summary.tries,
-            relay: summary.connect.map(|_| "copy"),
+            relay: summary.connect.map(|_| relay_of(summary)),
             end: summary.outcome.to_string(),
             code: summary.outcome.code(),
             errno: summary.outcome.errno.map(|errno| format!("{errno:?}")),
@@ -239,6 +240,17 @@ impl<'a> Line<'a> {
     }
 }
 
+/// By which engines the bytes of either direction went; one without bytes had been ready to copy.
+fn relay_of(summary: &Summary) -> &'static str {
+    let copied = summary.up.copied + summary.down.copied > 0;
+    let spliced = summary.up.spliced + summary.down.spliced > 0;
+    match (copied, spliced) {
+        (_, false) => "copy",
+        (false, true) => "splice",
+        (true, true) => "copy+splice",
+    }
+}
+
 /// A value that one could not tell from its neighbours gets quotes, as in JSON.
 fn quoted(text: &str) -> Cow<'_, str> {
     let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '"' && c != '=';
@@ -256,7 +268,8 @@ fn micros(duration: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::config::{Backend, Config, Listener, Process, Upstream};
-    use crate::conn::{Cause, Outcome, Phase, Summary};
+    use crate::conn::{Cause, Outcome, Phase};
+    use crate::relay::Moved;
     use crate::ring::Errno;
     use std::sync::Arc;
 
@@ -288,8 +301,14 @@ mod tests {
                 backend: Some(0),
                 tries: 1,
                 connect: Some(Duration::from_micros(112)),
-                up: 980,
-                down: 65_536,
+                up: Moved {
+                    copied: 980,
+                    spliced: 0,
+                },
+                down: Moved {
+                    copied: 65_536,
+                    spliced: 0,
+                },
             },
             config: Arc::new(config),
         }

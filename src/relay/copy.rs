@@ -1,7 +1,7 @@
 //! The copying engine: bytes go from a leased buffer of the source straight into a send to the sink.
 //!
-//! One receive and one send in flight at most. What arrives while a send is in flight is queued behind it and goes
-//! out in one op. Never touches the other direction.
+//! One receive and one send in flight at most. What one turn brings goes out in one op; what arrives while a send is
+//! in flight is queued behind it and goes out in the next. Never touches the other direction.
 
 use super::{Cx, HIGH_WATER, LOW_WATER, Step};
 use crate::ring::{Errno, Lease, Op, OpKind};
@@ -38,33 +38,56 @@ enum Writing {
     Failed { busy: bool },
 }
 
-/// One direction of a relay.
+/// One direction, copied.
 #[derive(Debug)]
-pub struct Half {
-    bytes: u64,
+pub(super) struct Copy {
     queue: Lease,
     reading: Reading,
     writing: Writing,
+    /// Reads no more once the receive in flight has ended, so that another engine can take over.
+    leaving: bool,
 }
 
-impl Half {
+impl Copy {
     /// A half that does nothing yet.
-    pub const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self {
-            bytes: 0,
             queue: Lease::EMPTY,
             reading: Reading::Paused,
             writing: Writing::Idle,
+            leaving: false,
         }
     }
 
-    /// Bytes that the source gave.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
+    /// A half that is over, but whose source may still talk.
+    pub(super) fn discarding(cx: &mut Cx<'_>) -> Self {
+        let mut this = Self::new();
+        this.arm(false, cx);
+        this.reading = Reading::Discarding;
+        this.writing = Writing::Shut;
+        this
     }
 
-    /// Whether the kernel holds nothing of this half.
-    pub fn is_quiet(&self) -> bool {
+    /// Stops reading where that is natural.
+    pub(super) fn leave(&mut self) {
+        self.leaving = true;
+    }
+
+    /// Whether it has nothing in hand and nothing in flight, though the source goes on.
+    pub(super) fn has_left(&self) -> bool {
+        self.leaving
+            && self.reading == Reading::Paused
+            && self.writing == Writing::Idle
+            && self.queue.is_empty()
+    }
+
+    /// Whether what is received goes to the sink.
+    pub(super) fn is_relaying(&self) -> bool {
+        self.reading != Reading::Discarding
+    }
+
+    /// See [`Half::is_quiet`](super::Half::is_quiet).
+    pub(super) fn is_quiet(&self) -> bool {
         !self.is_reading()
             && !matches!(
                 self.writing,
@@ -72,18 +95,18 @@ impl Half {
             )
     }
 
-    /// Whether it ended: FIN is due, or was sent.
-    pub fn is_shut(&self) -> bool {
+    /// See [`Half::is_shut`](super::Half::is_shut).
+    pub(super) fn is_shut(&self) -> bool {
         self.writing == Writing::Shut
     }
 
-    /// Whether a failed source's last byte went to the sink, or never will.
-    pub fn is_flushed(&self) -> bool {
+    /// See [`Half::is_flushed`](super::Half::is_flushed).
+    pub(super) fn is_flushed(&self) -> bool {
         !self.is_reading() && !matches!(self.writing, Writing::Busy(_))
     }
 
     /// Bytes received and not yet sent.
-    pub fn queued(&self) -> u32 {
+    fn queued(&self) -> u32 {
         let sending = match self.writing {
             Writing::Busy(bytes) => bytes,
             Writing::Idle | Writing::Shut | Writing::Failed { .. } => 0,
@@ -92,12 +115,12 @@ impl Half {
     }
 
     /// Begins to read. `poll_first` when the source is expected to be silent at first.
-    pub fn start(&mut self, poll_first: bool, cx: &mut Cx<'_>) {
+    pub(super) fn start(&mut self, poll_first: bool, cx: &mut Cx<'_>) {
         self.arm(poll_first, cx);
     }
 
     /// A receive completed.
-    pub fn on_received(
+    pub(super) fn on_received(
         &mut self,
         result: Result<Lease, Errno>,
         more: bool,
@@ -135,7 +158,12 @@ impl Half {
     }
 
     /// A send completed; `rest` is what it did not take.
-    pub fn on_sent(&mut self, result: Result<u32, Errno>, rest: Lease, cx: &mut Cx<'_>) -> Step {
+    pub(super) fn on_sent(
+        &mut self,
+        result: Result<u32, Errno>,
+        rest: Lease,
+        cx: &mut Cx<'_>,
+    ) -> Step {
         match (self.writing, result) {
             (Writing::Failed { .. }, _) => {
                 cx.buffers.release(rest);
@@ -158,16 +186,15 @@ impl Half {
     }
 
     /// Buffers are free again.
-    pub fn on_buffers(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn on_buffers(&mut self, cx: &mut Cx<'_>) {
         if self.reading == Reading::Starved {
             self.reading = Reading::Paused;
             self.resume(false, cx);
         }
     }
 
-    /// Sends on nothing that comes from now on; what was received still goes out, then FIN. Goes on reading, so that
-    /// a close later does not answer bytes of a talkative source with a reset that overtakes the last bytes to it.
-    pub fn stop(&mut self, cx: &mut Cx<'_>) -> Step {
+    /// See [`Half::stop`](super::Half::stop).
+    pub(super) fn stop(&mut self, cx: &mut Cx<'_>) -> Step {
         match self.reading {
             Reading::Armed => self.reading = Reading::Discarding,
             Reading::Paused | Reading::Starved => {
@@ -179,8 +206,8 @@ impl Half {
         self.finish()
     }
 
-    /// The source is known to have failed: takes its last bytes, flushes them, sends no FIN.
-    pub fn fail_source(&mut self) {
+    /// See [`Half::fail_source`](super::Half::fail_source).
+    pub(super) fn fail_source(&mut self) {
         self.reading = match self.reading {
             Reading::Armed | Reading::Discarding | Reading::Failing => Reading::Failing,
             Reading::Paused | Reading::Starved | Reading::Ended | Reading::Broken => {
@@ -189,9 +216,8 @@ impl Half {
         };
     }
 
-    /// Gives up: throws away what comes and what is queued, sends no FIN. `cancel` asks what is in flight to end;
-    /// without it, the caller has shut the sockets down, which ends it too, and cheaper.
-    pub fn abandon(&mut self, cancel: bool, cx: &mut Cx<'_>) {
+    /// See [`Half::abandon`](super::Half::abandon).
+    pub(super) fn abandon(&mut self, cancel: bool, cx: &mut Cx<'_>) {
         cx.buffers.release(self.queue.take());
         if self.is_reading() {
             self.reading = Reading::Discarding;
@@ -228,10 +254,9 @@ impl Half {
         if self.reading == Reading::Discarding {
             return cx.buffers.release(lease);
         }
-        self.bytes += u64::from(lease.len());
         match self.writing {
             Writing::Idle => self.send(lease, false, cx),
-            Writing::Busy(_) => cx.buffers.append(&mut self.queue, lease),
+            Writing::Busy(bytes) => self.send_with(bytes, lease, cx),
             Writing::Shut | Writing::Failed { .. } => cx.buffers.release(lease),
         }
     }
@@ -300,7 +325,7 @@ impl Half {
 
     /// Reads on if it was the queue that kept it from reading.
     fn resume(&mut self, poll_first: bool, cx: &mut Cx<'_>) {
-        let open = !matches!(self.writing, Writing::Shut | Writing::Failed { .. });
+        let open = !self.leaving && !matches!(self.writing, Writing::Shut | Writing::Failed { .. });
         let low = if is_scarce(cx) { 0 } else { LOW_WATER };
         if self.reading == Reading::Paused && open && self.queued() <= low {
             self.arm(poll_first, cx);
@@ -334,6 +359,21 @@ impl Half {
         });
     }
 
+    /// Bytes that come while a send of `bytes` is under way: into that one if it has not gone out yet, so that what one
+    /// turn brings costs one op; else behind it.
+    fn send_with(&mut self, bytes: u32, lease: Lease, cx: &mut Cx<'_>) {
+        let sink = cx.sink_tag();
+        match cx.ops.last_mut() {
+            Some(Op::Send {
+                tag, lease: going, ..
+            }) if *tag == sink => {
+                self.writing = Writing::Busy(bytes + lease.len());
+                cx.buffers.append(going, lease);
+            }
+            _ => cx.buffers.append(&mut self.queue, lease),
+        }
+    }
+
     /// Over once nothing more is to be sent and nothing is left to send.
     fn finish(&mut self) -> Step {
         let over = matches!(self.reading, Reading::Ended | Reading::Discarding);
@@ -349,10 +389,4 @@ impl Half {
 /// time and none while anything is queued, so that further stalled readers hold one buffer each, not sixteen.
 fn is_scarce(cx: &Cx<'_>) -> bool {
     cx.buffers.free() * 4 < cx.buffers.count()
-}
-
-impl Default for Half {
-    fn default() -> Self {
-        Self::new()
-    }
 }

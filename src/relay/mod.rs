@@ -1,21 +1,24 @@
 //! Ways to move bytes between two sockets, one contract.
 //!
-//! A [`Half`] is one direction: it reads a source and writes a sink. It is told what completed and answers with a
-//! [`Step`]; what to do about a step that ends something is the connection's to decide. Every engine keeps:
+//! A [`Half`] is one direction: it reads a source and writes a sink, by one engine at a time. It is told what completed
+//! and answers with a [`Step`]; what to do about a step that ends something is the connection's to decide. Every engine keeps:
 //!
 //! - bytes leave in the order in which they came, each once;
 //! - [`Step::Ended`], which is when FIN is due, comes after the last byte went out, and once;
-//! - at most [`HIGH_WATER`] and one receive are queued; above [`LOW_WATER`] nothing more is read, so that a slow
-//!   reader reaches the sender as TCP's own window;
-//! - a half at rest owns no buffer;
+//! - at most [`HIGH_WATER`] and one receive are queued, or one pipe; above [`LOW_WATER`], or with anything in the pipe,
+//!   nothing more is read, so that a slow reader reaches the sender as TCP's own window;
+//! - a half at rest owns no buffer and no pipe;
 //! - [`Half::is_quiet`] is true exactly when the kernel holds nothing of this half.
 
 mod copy;
+mod half;
+mod pace;
+mod splice;
 
-pub use copy::Half;
+pub use half::{Half, Moved};
 
 use crate::base::Key;
-use crate::ring::{Buffers, Errno, Lane, Ops, SockRef, Tag};
+use crate::ring::{Buffers, Errno, Lane, Ops, SockRef, Tag, Time};
 use std::collections::VecDeque;
 
 /// Bytes queued per direction at which reading stops.
@@ -45,6 +48,8 @@ pub struct Cx<'a> {
     pub buffers: &'a mut Buffers,
     /// Halves that found no free buffer, oldest first: who, and the lane that they read.
     pub starved: &'a mut VecDeque<(Key, Lane)>,
+    /// The time of this turn.
+    pub now: Time,
     /// The connection.
     pub key: Key,
     /// Read from here.

@@ -9,7 +9,8 @@
 //! - A [`Sock`] and a [`Lease`] are owned: whoever holds one must hand it back ([`Op::Close`],
 //!   [`Buffers::release`]). Dropping one is a bug that debug builds catch.
 //! - What an op owns stays the ring's until the op's last completion, which hands back what is left.
-//! - At most one [`Op::Send`] and one [`Op::Recv`] may be in flight per `(slot, lane)`, and no dial beside them.
+//! - At most one [`Op::Send`] and one [`Op::Recv`] or [`Op::Splice`] may be in flight per `(slot, lane)`, and no dial
+//!   beside them.
 //! - A slot may be reused once all its ops have completed. Generations are compared all the same.
 //! - `more == true` on a completion is the only sign that its op is still armed.
 
@@ -18,15 +19,18 @@ mod buffers;
 mod features;
 mod inflight;
 mod op;
+mod pipes;
 mod room;
 mod socket;
+mod splice;
 mod time;
 mod uring;
 
 pub use buffers::{Buffers, Lease};
 pub use features::{RecvMode, SetupError, recv_mode};
 pub use op::{
-    Completion, DialOptions, Event, Keepalive, Lane, Op, OpKind, Ops, Sock, SockRef, Tag, Until,
+    Completion, DialOptions, Event, Keepalive, Lane, Op, OpKind, Ops, Readiness, Sock, SockRef,
+    Stop, Tag, Until,
 };
 pub use time::Time;
 pub use uring::{Uring, UringConfig};

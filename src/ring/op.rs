@@ -39,6 +39,17 @@ pub enum OpKind {
     Send,
     /// [`Op::Poll`]
     Poll,
+    /// [`Op::Splice`]
+    Splice,
+}
+
+/// What an op can wait for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Readiness {
+    /// Bytes, an end or an error at the source.
+    Readable,
+    /// Room, or an error, at the sink.
+    Room,
 }
 
 /// An owned socket. Given back with [`Op::Close`]; dropping it elsewhere is a leak that debug builds catch.
@@ -190,6 +201,28 @@ pub enum Op {
         /// peer has sent FIN.
         poll_first: bool,
     },
+    /// Move bytes from one socket to another inside the kernel (splice(2), through a pipe of the ring's pool), until the
+    /// source has no more, the sink takes no more or the budget is used up. Waits only when nothing at all can be
+    /// moved. What the sink did not take stays in the pipe: the next splice of this tag gives it first, and takes
+    /// nothing while any is left. One at a time per `(slot, lane)`, beside the sends of the same socket but not its
+    /// receives. Answered by one [`Event::Spliced`].
+    Splice {
+        /// Who asks: the source's lane.
+        tag: Tag,
+        /// From where.
+        from: SockRef,
+        /// To where.
+        to: SockRef,
+        /// Bytes to take at most. 0: only give what is in the pipe.
+        budget: u32,
+        /// What is known to be missing: wait for that first instead of trying.
+        wait: Option<Readiness>,
+    },
+    /// Throw away what the last splice of this tag left in its pipe. Harmless when it left nothing; no completion.
+    Discard {
+        /// Whose.
+        tag: Tag,
+    },
     /// Report each time the descriptor becomes readable. Answered by [`Event::Polled`] until `more == false`.
     Poll {
         /// Who asks.
@@ -269,6 +302,17 @@ pub enum Event {
         /// What did not go out, in order; empty when all did. Released buffers are already back.
         rest: Lease,
     },
+    /// To [`Op::Splice`].
+    Spliced {
+        /// Bytes that the source gave.
+        taken: u32,
+        /// Bytes that the sink took.
+        given: u32,
+        /// Bytes in the pipe.
+        held: u32,
+        /// Why it went no further.
+        stop: Stop,
+    },
     /// To [`Op::Unsent`].
     Unsent {
         /// How many.
@@ -281,6 +325,27 @@ pub enum Event {
         /// The poll is still armed.
         more: bool,
     },
+}
+
+/// Why a splice went no further.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// The source has no more for now.
+    Empty,
+    /// The sink takes no more for now; the rest is in the pipe.
+    Full,
+    /// The budget is used up.
+    Budget,
+    /// The source sent FIN; nothing is in the pipe.
+    End,
+    /// No pipe is free, or this source cannot be spliced from; nothing is in the pipe.
+    NoPipe,
+    /// [`Op::Cancel`].
+    Cancelled,
+    /// The source failed; nothing is in the pipe.
+    SourceFailed(Errno),
+    /// The sink failed; what was in the pipe is gone.
+    SinkFailed(Errno),
 }
 
 /// How long a turn may wait for its first completion.
@@ -302,6 +367,11 @@ impl Ops {
     /// Adds an op.
     pub fn push(&mut self, op: Op) {
         self.0.push(op);
+    }
+
+    /// The op added last, if it has not gone out yet.
+    pub fn last_mut(&mut self) -> Option<&mut Op> {
+        self.0.last_mut()
     }
 
     /// Takes every op out, in order. For rings.

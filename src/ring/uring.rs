@@ -8,9 +8,10 @@ use crate::features::{self, RecvMode, SetupError};
 use crate::inflight::Inflight;
 use crate::room::Room;
 use crate::socket::{self, Spare, close, open, shutdown};
+use crate::splice::{Cancelled, Splices, Tried};
 use crate::{
-    Buffers, Completion, DialOptions, Errno, Event, Lane, Lease, Op, OpKind, Ops, Ring, Sock,
-    SockRef, Tag, Time, Until,
+    Buffers, Completion, DialOptions, Errno, Event, Lane, Lease, Op, OpKind, Ops, Readiness, Ring,
+    Sock, SockRef, Tag, Time, Until,
 };
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
@@ -51,6 +52,10 @@ impl Default for UringConfig {
 /// Most segments of one gathered send; a longer chain goes out in several.
 const GATHER_MAX: usize = 16;
 
+/// Bytes that splices move in one turn, about; the others wait for the next one, behind what came meanwhile. As much
+/// as takes a tenth of a millisecond (docs/benchmarks.md, "Splice").
+const SPLICED_PER_TURN: u32 = 512 << 10;
+
 /// IORING_RECVSEND_POLL_FIRST (io_uring_prep_recv(3)).
 const POLL_FIRST: u16 = 1;
 
@@ -76,6 +81,7 @@ pub struct Uring {
     full: Vec<Tag>,
     /// Sends whose sockets have room, by user data.
     roomy: Vec<u64>,
+    splices: Splices,
     now: Time,
     overflows: u64,
 }
@@ -135,6 +141,7 @@ impl Uring {
             rooms_changed: false,
             full: Vec::new(),
             roomy: Vec::new(),
+            splices: Splices::default(),
             no_iowait: ring.params().is_feature_no_iowait(),
             ring: ManuallyDrop::new(ring),
             buf_ring: ManuallyDrop::new(buf_ring),
@@ -186,16 +193,21 @@ impl Uring {
                 let entry = opcode::PollAdd::new(Fd(sock.number()), events).multi(true);
                 self.submit(entry.build(), OpKind::Poll, tag)
             }
-            Op::Cancel {
+            Op::Cancel { tag, what } => self.cancel(tag, what, done),
+            Op::Splice {
                 tag,
-                what: OpKind::Send,
-            } if self.inflight.park(tag, false).is_some() => {
-                self.cancel_parked(tag, done);
-                Ok(())
+                from,
+                to,
+                budget,
+                wait,
+            } => {
+                let at = self.splices.begin(tag, (from, to), budget, wait);
+                wait.zip(at)
+                    .map_or(Ok(()), |(wait, at)| self.await_splice(tag, wait, at))
             }
-            Op::Cancel { tag, what } => {
-                let entry = opcode::AsyncCancel::new(user_data(what, tag)).build();
-                self.push(&entry.user_data(CANCEL))
+            Op::Discard { tag } => {
+                self.splices.discard(tag);
+                Ok(())
             }
             Op::Shutdown { sock, both } => {
                 shutdown(sock, both);
@@ -318,14 +330,16 @@ impl Uring {
         }
     }
 
-    /// Tries the parked sends whose sockets have room.
+    /// Tries the parked sends, and splices, whose sockets have room.
     fn unpark(&mut self) -> io::Result<()> {
         let mut roomy = std::mem::take(&mut self.roomy);
         for number in roomy.drain(..) {
-            let Some((_, tag)) = owner(number) else {
+            let Some((kind, tag)) = owner(number) else {
                 continue;
             };
-            if let Some(sock) = self.inflight.park(tag, false) {
+            if kind == OpKind::Splice {
+                self.splices.on_ready(tag, Readiness::Room);
+            } else if let Some(sock) = self.inflight.park(tag, false) {
                 self.try_send(tag, sock)?;
             }
         }
@@ -333,14 +347,67 @@ impl Uring {
         Ok(())
     }
 
-    /// A parked send is not the kernel's to cancel.
-    fn cancel_parked(&mut self, tag: Tag, done: &mut Vec<Completion>) {
-        let rest = self.inflight.take_lease(tag).expect("it was parked");
-        let event = Event::Sent {
-            result: Err(Errno::ECANCELED),
-            rest,
-        };
-        done.push(Completion { tag, event });
+    /// Asks an op to end: the kernel, unless the op is not in its hands.
+    fn cancel(&mut self, tag: Tag, what: OpKind, done: &mut Vec<Completion>) -> io::Result<()> {
+        if what == OpKind::Send && self.inflight.park(tag, false).is_some() {
+            let rest = self.inflight.take_lease(tag).expect("it was parked");
+            let event = Event::Sent {
+                result: Err(Errno::ECANCELED),
+                rest,
+            };
+            done.push(Completion { tag, event });
+            return Ok(());
+        }
+        if what == OpKind::Splice {
+            match self.splices.cancel(tag) {
+                Cancelled::Answered(event) => {
+                    done.push(Completion { tag, event });
+                    return Ok(());
+                }
+                Cancelled::Nothing => return Ok(()),
+                Cancelled::Polling => {}
+            }
+        }
+        let entry = opcode::AsyncCancel::new(user_data(what, tag)).build();
+        self.push(&entry.user_data(CANCEL))
+    }
+
+    /// Lets a splice wait. Its source is polled by the ring: what io_uring adds to that poll, EPOLLRDHUP, is an end to be
+    /// read. Its sink is not: see [`crate::room`].
+    fn await_splice(&mut self, tag: Tag, wait: Readiness, at: SockRef) -> io::Result<()> {
+        let number = user_data(OpKind::Splice, tag);
+        match wait {
+            Readiness::Readable => {
+                let events = u32::from(libc::POLLIN.cast_unsigned());
+                let entry = opcode::PollAdd::new(Fd(at.number()), events).build();
+                self.push(&entry.user_data(number))
+            }
+            Readiness::Room => {
+                if self.room.await_room(at, number).is_err() {
+                    self.roomy.push(number);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Moves the bytes of the splices that wait for nothing, until the turn's share is used up.
+    fn run_splices(&mut self, done: &mut Vec<Completion>) -> io::Result<()> {
+        let mut moved = 0;
+        while moved < SPLICED_PER_TURN
+            && let Some(tag) = self.splices.next()
+        {
+            match self.splices.attempt(tag) {
+                Tried::Answered(event) => {
+                    if let Event::Spliced { taken, given, .. } = event {
+                        moved += taken.max(given);
+                    }
+                    done.push(Completion { tag, event });
+                }
+                Tried::Stuck(wait, at) => self.await_splice(tag, wait, at)?,
+            }
+        }
+        Ok(())
     }
 
     /// Keeps a vector until it is submitted.
@@ -416,6 +483,11 @@ impl Uring {
                     result: answer.result.map(drop),
                     more: answer.more,
                 }),
+                OpKind::Splice if answer.result.is_err() => self.splices.end(tag),
+                OpKind::Splice => {
+                    self.splices.on_ready(tag, Readiness::Readable);
+                    None
+                }
             };
             starved |= matches!(answer.result, Err(Errno::ENOBUFS)) && kind == OpKind::Recv;
             done.extend(event.map(|event| Completion { tag, event }));
@@ -455,7 +527,15 @@ impl Ring for Uring {
         for op in ops.drain() {
             self.place(op, done)?;
         }
-        self.enter(if done.is_empty() { until } else { Until::Now })?;
+        if !self.splices.is_empty() {
+            // Small messages first: what was placed goes out before bulk takes its share of the time.
+            if !self.ring.submission().is_empty() {
+                self.enter(Until::Now)?;
+            }
+            self.run_splices(done)?;
+        }
+        let busy = !done.is_empty() || !self.splices.is_empty();
+        self.enter(if busy { Until::Now } else { until })?;
         self.now = Time::read_clock();
         self.reap(done);
         self.make_room()
@@ -589,6 +669,7 @@ fn user_data(kind: OpKind, tag: Tag) -> u64 {
         OpKind::Recv => 3,
         OpKind::Send => 4,
         OpKind::Poll => 5,
+        OpKind::Splice => 6,
     };
     let lane: u64 = match tag.lane {
         Lane::A => 0,
@@ -605,6 +686,7 @@ fn owner(user_data: u64) -> Option<(OpKind, Tag)> {
         3 => OpKind::Recv,
         4 => OpKind::Send,
         5 => OpKind::Poll,
+        6 => OpKind::Splice,
         other => unreachable!("we never submit kind {other}"),
     };
     let lane = if user_data >> 59 & 1 == 0 {

@@ -27,6 +27,19 @@ impl World {
         }
     }
 
+    /// `count` of the `held` bytes that a pipe had of connection `from` went into connection `to`, now counted in: the
+    /// first of them must be the next that `to` is to get.
+    pub(super) fn check_spliced(&self, (from, to): (usize, usize), held: u64, count: u64) {
+        let taken = self.conns[from].tcp.incoming(Side::Program).read;
+        let written = self.conns[to].tcp.outgoing(Side::Program).written;
+        let (came_from, went_to) = (taken - held, written - count);
+        if came_from != went_to {
+            self.fail(format_args!(
+                "connection {to} was spliced the byte at {came_from} of connection {from} as its byte at {went_to}"
+            ));
+        }
+    }
+
     /// The program received bytes of a connection: it may not hold more than so many of one direction.
     pub(super) fn check_held(&self, conn: usize) {
         let read = self.conns[conn].tcp.incoming(Side::Program).read;

@@ -5,11 +5,11 @@ use super::pattern;
 use super::ring::SimRing;
 use super::tcp::Side;
 use super::world::{Fd, Stage, Verdict, World};
-use crate::ring::{Errno, Event, Lease, Sock, Tag};
+use crate::ring::{Errno, Event, Lease, Readiness, Sock, Stop, Tag};
 use std::task::Poll;
 
 /// Whether an op could answer now.
-pub(super) fn is_possible(wait: &Wait, no_buffers: bool, world: &World) -> bool {
+fn is_possible(wait: &Wait, no_buffers: bool, held: u32, world: &World) -> bool {
     match wait {
         Wait::Accept { listener } => {
             let listener = &world.listeners[*listener];
@@ -24,6 +24,21 @@ pub(super) fn is_possible(wait: &Wait, no_buffers: bool, world: &World) -> bool 
             conn, poll_first, ..
         } => world.conns[*conn].tcp.can_recv(Side::Program) || (no_buffers && !poll_first),
         Wait::Send { conn, .. } => world.conns[*conn].tcp.can_send(Side::Program),
+        Wait::Splice {
+            from,
+            to,
+            budget,
+            wait,
+        } => {
+            let readable = world.conns[*from].tcp.can_recv(Side::Program);
+            let room = world.conns[*to].tcp.can_send(Side::Program);
+            match wait {
+                Some(Readiness::Readable) => readable,
+                Some(Readiness::Room) => room,
+                None if held > 0 => room,
+                None => *budget == 0 || readable,
+            }
+        }
         Wait::Poll { fd, number, seen } => match seen {
             None => is_readable(*fd, *number, world),
             Some(seen) => wakeups(*fd, *number, world) > *seen,
@@ -52,22 +67,38 @@ fn wakeups(fd: Fd, number: i32, world: &World) -> u64 {
 }
 
 impl SimRing {
+    pub(super) fn is_possible(&self, flight: &Flight, world: &World) -> bool {
+        let held = self.pipes.held(flight.tag);
+        is_possible(&flight.wait, self.lent.is_empty(), held, world)
+    }
+
     /// The op happens: what came of it, and whether that is its last completion. `None` when after all nothing did.
     pub(super) fn happen(
         &mut self,
         flight: &mut Flight,
         world: &mut World,
     ) -> Option<(Event, bool)> {
-        let possible = is_possible(&flight.wait, self.lent.is_empty(), world);
+        let possible = self.is_possible(flight, world);
         // A cancel can lose only against something that can happen; otherwise nobody is faster than it.
         if flight.cancelled && !(possible && world.chance.hit(world.faults.cancel_loses)) {
-            return Some((cancelled(&mut flight.wait, world), true));
+            let held = self.pipes.held(flight.tag);
+            return Some((cancelled(&mut flight.wait, held, world), true));
         }
         match &mut flight.wait {
             Wait::Accept { listener } => Some(self.accept(*listener, world)),
             Wait::Dial(dial) => Some((dialed(flight.tag, *dial, world), true)),
             Wait::Recv { conn, left, .. } => self.recv(*conn, left, world),
             Wait::Send { conn, lease } => self.send(*conn, lease, world).map(|event| (event, true)),
+            Wait::Splice {
+                from, to, budget, ..
+            } => {
+                let event = self.splice(flight.tag, (*from, *to), *budget, world);
+                // It was woken for nothing: from now on it waits for whatever is missing.
+                if let (Wait::Splice { wait, .. }, None) = (&mut flight.wait, &event) {
+                    *wait = None;
+                }
+                event.map(|event| (event, true))
+            }
             Wait::Poll { fd, number, seen } => {
                 *seen = Some(wakeups(*fd, *number, world));
                 let more = self.goes_on(world);
@@ -191,7 +222,7 @@ impl SimRing {
     }
 }
 
-fn shorten(most: u64, world: &mut World) -> u64 {
+pub(super) fn shorten(most: u64, world: &mut World) -> u64 {
     if world.chance.hit(world.faults.short) {
         world.chance.within(1, most)
     } else {
@@ -231,7 +262,7 @@ fn dialed(tag: Tag, dial: Dial, world: &mut World) -> Event {
     Event::Dialed { result }
 }
 
-fn cancelled(wait: &mut Wait, world: &mut World) -> Event {
+fn cancelled(wait: &mut Wait, held: u32, world: &mut World) -> Event {
     let gone = Errno::ECANCELED;
     match wait {
         Wait::Accept { .. } => Event::Accepted {
@@ -249,6 +280,12 @@ fn cancelled(wait: &mut Wait, world: &mut World) -> Event {
         Wait::Send { lease, .. } => Event::Sent {
             result: Err(gone),
             rest: lease.take(),
+        },
+        Wait::Splice { .. } => Event::Spliced {
+            taken: 0,
+            given: 0,
+            held,
+            stop: Stop::Cancelled,
         },
         Wait::Poll { .. } => Event::Polled {
             result: Err(gone),

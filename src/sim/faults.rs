@@ -10,6 +10,10 @@ pub struct Faults {
     pub short: Odds,
     /// ENOBUFS although buffers are free.
     pub no_buffers: Odds,
+    /// No pipe for a splice, although the pool has some.
+    pub no_pipe: Odds,
+    /// A splice that stops early, as if its budget were used up or its source dry.
+    pub early: Odds,
     /// A multishot that ends for no reason, as after an overflow of the completion queue.
     pub overflow: Odds,
     /// EMFILE, ENFILE or ECONNABORTED from an accept.
@@ -67,6 +71,8 @@ impl Faults {
         Self {
             short: odds(900),
             no_buffers: odds(300),
+            no_pipe: odds(300),
+            early: odds(600),
             overflow: odds(300),
             accept: odds(400),
             dial: odds(300),

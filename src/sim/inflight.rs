@@ -1,7 +1,7 @@
 //! Which ops are in flight, and the rules that their callers promised to keep.
 
 use super::world::{Fd, World};
-use crate::ring::{Errno, Lane, Lease, OpKind, Tag, Time};
+use crate::ring::{Errno, Lane, Lease, OpKind, Readiness, Tag, Time};
 
 /// The number of a flight whose socket was never made, or is closed.
 pub(super) const NO_SOCKET: i32 = -1;
@@ -21,6 +21,13 @@ pub(super) enum Wait {
     Send {
         conn: usize,
         lease: Lease,
+    },
+    /// `wait` is what it must see before its first try; `None` also for one that may try at once.
+    Splice {
+        from: usize,
+        to: usize,
+        budget: u32,
+        wait: Option<Readiness>,
     },
     /// `seen` counts the wake-ups that were reported.
     Poll {
@@ -44,6 +51,7 @@ impl Wait {
             Self::Dial(_) => OpKind::Dial,
             Self::Recv { .. } => OpKind::Recv,
             Self::Send { .. } => OpKind::Send,
+            Self::Splice { .. } => OpKind::Splice,
             Self::Poll { .. } => OpKind::Poll,
         }
     }
@@ -57,6 +65,8 @@ pub(super) struct Flight {
     pub(super) wait: Wait,
     /// The descriptor's number.
     pub(super) number: i32,
+    /// The other descriptor's, for an op on two.
+    pub(super) sink: i32,
     /// Not begun before this time.
     pub(super) begin: Time,
     pub(super) cancelled: bool,
@@ -76,6 +86,7 @@ impl Flight {
             },
             wait: Wait::Dial(Dial::Refused(Errno::ECANCELED)),
             number: NO_SOCKET,
+            sink: NO_SOCKET,
             begin: Time::default(),
             cancelled: false,
             finished: true,
@@ -91,13 +102,14 @@ pub(super) struct Inflight {
 }
 
 impl Inflight {
-    pub(super) fn add(&mut self, tag: Tag, number: i32, wait: Wait, begin: Time) {
+    pub(super) fn add(&mut self, tag: Tag, (number, sink): (i32, i32), wait: Wait, begin: Time) {
         self.serial += 1;
         self.flights.push(Flight {
             id: self.serial,
             tag,
             wait,
             number,
+            sink,
             begin,
             cancelled: false,
             finished: false,
@@ -121,7 +133,7 @@ impl Inflight {
         match wait {
             Wait::Accept { .. } => true,
             Wait::Poll { fd, .. } => matches!(fd, Fd::Bell { .. }),
-            Wait::Dial(_) | Wait::Recv { .. } | Wait::Send { .. } => false,
+            Wait::Dial(_) | Wait::Recv { .. } | Wait::Send { .. } | Wait::Splice { .. } => false,
         }
     }
 
@@ -139,6 +151,13 @@ impl Inflight {
                 world.fail(format_args!(
                     "two {} in flight on {}",
                     plural(kind),
+                    lane_name(tag)
+                ));
+            }
+            let reads = |kind| matches!(kind, OpKind::Recv | OpKind::Splice);
+            if reads(kind) && reads(other) {
+                world.fail(format_args!(
+                    "{kind:?} beside {other:?} on {}",
                     lane_name(tag)
                 ));
             }
@@ -167,7 +186,8 @@ impl Inflight {
 
     /// A socket closes only when nothing is in flight on it.
     pub(super) fn check_close(&self, world: &World, number: i32) {
-        if let Some(flight) = self.flights.iter().find(|f| f.number == number) {
+        let on_it = |f: &&Flight| f.number == number || f.sink == number;
+        if let Some(flight) = self.flights.iter().find(on_it) {
             world.fail(format_args!(
                 "close of socket {number} with a {:?} in flight on it",
                 flight.wait.kind()
@@ -183,6 +203,7 @@ fn plural(kind: OpKind) -> &'static str {
         OpKind::Recv => "receives",
         OpKind::Send => "sends",
         OpKind::Poll => "polls",
+        OpKind::Splice => "splices",
     }
 }
 

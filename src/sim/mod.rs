@@ -18,6 +18,7 @@ mod faults;
 mod happen;
 mod inflight;
 mod pattern;
+mod pipes;
 mod ring;
 mod submit;
 mod tcp;

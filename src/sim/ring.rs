@@ -5,6 +5,7 @@
 
 use super::agenda::Happening;
 use super::inflight::{Flight, Inflight, NO_SOCKET};
+use super::pipes::Pipes;
 use super::world::World;
 use crate::ring::{Buffers, Completion, Event, Lane, OpKind, Ops, Ring, Time, Until};
 use std::cell::RefCell;
@@ -41,6 +42,7 @@ pub struct SimRing {
     pub(super) mode: Mode,
     pub(super) inflight: Inflight,
     pub(super) posted: Vec<Posted>,
+    pub(super) pipes: Pipes,
     pub(super) overflows: u64,
     turns: u64,
     /// The generation that each lane last used a kind of op with, to make completions for an earlier one.
@@ -67,6 +69,7 @@ impl SimRing {
             },
             inflight: Inflight::default(),
             posted: Vec::new(),
+            pipes: Pipes::default(),
             overflows: 0,
             turns: 0,
             earlier: HashMap::new(),
@@ -106,6 +109,7 @@ impl SimRing {
             let held = self.buffers.count() - free;
             world.fail(format_args!("{held} buffers outlive their connections"));
         }
+        self.pipes.check_end(&world);
         if world.open_fds() != fds {
             world.fail(format_args!(
                 "{} descriptors are open, {fds} should be",
@@ -133,11 +137,18 @@ impl SimRing {
         }
     }
 
+    fn is_ready(&self, flight: &Flight, world: &World) -> bool {
+        if flight.finished || flight.begin > world.now() {
+            return false;
+        }
+        flight.cancelled || self.is_possible(flight, world)
+    }
+
     /// Lets ops that can happen do so, in any order, each perhaps several times.
     fn execute(&mut self, world: &mut World) {
         for _ in 0..BATCH_MAX {
             let mut ready: Vec<usize> = (0..self.inflight.flights.len())
-                .filter(|i| is_ready(&self.inflight.flights[*i], &self.lent, world))
+                .filter(|i| self.is_ready(&self.inflight.flights[*i], world))
                 .collect();
             if ready.is_empty() {
                 return;
@@ -145,7 +156,7 @@ impl SimRing {
             world.chance.shuffle(&mut ready);
             for index in ready {
                 // Another op may have taken what this one was ready for (an error is reported once).
-                if is_ready(&self.inflight.flights[index], &self.lent, world) {
+                if self.is_ready(&self.inflight.flights[index], world) {
                     self.execute_one(index, world);
                 }
             }
@@ -298,11 +309,4 @@ impl Ring for SimRing {
     fn overflows(&self) -> u64 {
         self.overflows
     }
-}
-
-fn is_ready(flight: &Flight, lent: &[u16], world: &World) -> bool {
-    if flight.finished || flight.begin > world.now() {
-        return false;
-    }
-    flight.cancelled || super::execute::is_possible(&flight.wait, lent.is_empty(), world)
 }

@@ -4,7 +4,7 @@ use super::agenda::Happening;
 use super::inflight::{Dial, NO_SOCKET, Wait};
 use super::ring::{Posted, SimRing};
 use super::world::{Fd, World};
-use crate::ring::{Completion, Errno, Event, Op, OpKind, Sock, SockRef, Tag};
+use crate::ring::{Completion, Errno, Event, Op, OpKind, Readiness, Sock, SockRef, Tag};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -50,6 +50,14 @@ impl SimRing {
                 }
                 self.launch(tag, sock.number(), Wait::Send { conn, lease }, world);
             }
+            Op::Splice {
+                tag,
+                from,
+                to,
+                budget,
+                wait,
+            } => self.submit_splice(tag, (from, to), budget, wait, world),
+            Op::Discard { tag } => self.pipes.discard(tag, &self.inflight, world),
             Op::Poll { tag, sock } => self.submit_poll(tag, sock, world),
             Op::Cancel { tag, what } => self.inflight.cancel(tag, what),
             Op::Unsent { tag, sock } => self.answer_unsent(tag, sock, world),
@@ -75,6 +83,35 @@ impl SimRing {
         self.launch(tag, number, Wait::Poll { fd, number, seen }, world);
     }
 
+    fn submit_splice(
+        &mut self,
+        tag: Tag,
+        (from, to): (SockRef, SockRef),
+        budget: u32,
+        wait: Option<Readiness>,
+        world: &mut World,
+    ) {
+        let source = self.take_off(tag, from, OpKind::Splice, world);
+        let Some(sink) = world.held(to.number()) else {
+            world.fail(format_args!(
+                "splice into {}, which is not open",
+                to.number()
+            ));
+        };
+        if world.conns[source].partner != Some(sink) {
+            world.fail(format_args!(
+                "splice from connection {source} into {sink}, a stranger"
+            ));
+        }
+        let wait = Wait::Splice {
+            from: source,
+            to: sink,
+            budget,
+            wait,
+        };
+        self.launch_between(tag, (from.number(), to.number()), wait, world);
+    }
+
     fn check_rules(&self, tag: Tag, sock: SockRef, kind: OpKind, world: &World) {
         self.inflight.check_lane(world, tag, kind);
         self.inflight.check_socket(world, sock.number(), kind);
@@ -94,18 +131,23 @@ impl SimRing {
     }
 
     fn launch(&mut self, tag: Tag, number: i32, wait: Wait, world: &mut World) {
+        self.launch_between(tag, (number, NO_SOCKET), wait, world);
+    }
+
+    fn launch_between(&mut self, tag: Tag, numbers: (i32, i32), wait: Wait, world: &mut World) {
         self.haunt(tag, wait.kind(), world);
         let mut begin = world.now();
         if world.chance.hit(world.faults.late_start) {
             begin = begin + world.chance.pause(Duration::from_millis(5));
             world.agenda.at(begin, Happening::Ring);
         }
-        self.inflight.add(tag, number, wait, begin);
+        self.inflight.add(tag, numbers, wait, begin);
     }
 
     fn close(&mut self, sock: Sock, reset: bool, world: &mut World) {
         let number = sock.into_simulated();
         self.inflight.check_close(world, number);
+        self.pipes.check_close(number, world);
         match world.fd(number) {
             Some(Fd::Conn(conn)) => {
                 if !reset {
@@ -182,8 +224,8 @@ impl SimRing {
                     nonempty: false,
                 }
             }
-            // The ring itself knows whose send it was; a poll carries nothing.
-            OpKind::Send | OpKind::Poll => return,
+            // The ring itself knows whose send or splice it was; a poll carries nothing.
+            OpKind::Send | OpKind::Splice | OpKind::Poll => return,
         };
         let due = world.now() + world.chance.pause(Duration::from_millis(20));
         world.agenda.at(due, Happening::Ring);

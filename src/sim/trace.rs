@@ -38,6 +38,8 @@ impl Trace {
             Op::Dial { peer, .. } => (2, i32::from(peer.port())),
             Op::Recv { sock, .. } => (3, sock.number()),
             Op::Send { sock, .. } => (4, sock.number()),
+            Op::Splice { from, .. } => (13, from.number()),
+            Op::Discard { .. } => (14, 0),
             Op::Poll { sock, .. } => (5, sock.number()),
             Op::Cancel { .. } => (6, 0),
             Op::Unsent { sock, .. } => (12, sock.number()),
@@ -61,6 +63,7 @@ impl Trace {
                 (23, result.as_ref().map_or(-1, |l| l.len().cast_signed()))
             }
             Event::Sent { result, .. } => (24, result.map_or(-1, u32::cast_signed)),
+            Event::Spliced { taken, given, .. } => (27, (taken + given).cast_signed()),
             Event::Unsent { bytes } => (26, bytes.cast_signed()),
             Event::Polled { result, .. } => (25, i32::from(result.is_ok())),
         };

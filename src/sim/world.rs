@@ -388,6 +388,7 @@ impl World {
                 result: Ok(lease), ..
             } => !lease.is_empty(),
             Event::Sent { result, .. } => result.is_ok(),
+            Event::Spliced { taken, given, .. } => taken + given > 0,
             Event::Received { result: Err(_), .. }
             | Event::Accepted { .. }
             | Event::Unsent { .. }

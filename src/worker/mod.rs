@@ -182,6 +182,7 @@ impl<R: Ring> Worker<R> {
             event @ (Event::Dialed { .. }
             | Event::Received { .. }
             | Event::Sent { .. }
+            | Event::Spliced { .. }
             | Event::Unsent { .. }) => {
                 self.on_connection(tag, event, now);
             }
@@ -310,6 +311,7 @@ impl<R: Ring> Worker<R> {
             Event::Received { result: Err(_), .. }
             | Event::Dialed { result: Err(_) }
             | Event::Accepted { result: Err(_), .. }
+            | Event::Spliced { .. }
             | Event::Unsent { .. }
             | Event::Polled { .. } => {}
         }

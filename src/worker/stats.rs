@@ -2,7 +2,7 @@
 
 use crate::base::{Counter, Gauge};
 use crate::conn::{Cause, Side, Summary};
-use crate::ring::{Errno, Event};
+use crate::ring::{Errno, Event, Lease, Stop};
 
 /// One worker's counters. Aligned, so that two workers' never share a cache line.
 #[derive(Debug, Default)]
@@ -22,10 +22,16 @@ pub struct Stats {
     pub accept_failed: Counter,
     /// Connections that ended, by cause, in the order of [`Cause::ALL`].
     pub ended: [Counter; Cause::ALL.len()],
-    /// Bytes received from clients.
-    pub bytes_up: Counter,
-    /// Bytes received from backends.
-    pub bytes_down: Counter,
+    /// Bytes received from clients and copied.
+    pub copied_up: Counter,
+    /// Bytes received from backends and copied.
+    pub copied_down: Counter,
+    /// Bytes spliced from clients.
+    pub spliced_up: Counter,
+    /// Bytes spliced from backends.
+    pub spliced_down: Counter,
+    /// Splices that found no free pipe.
+    pub no_pipe: Counter,
     /// Receives that ended for want of a buffer.
     pub enobufs: Counter,
     /// Completions for a slot's earlier owner.
@@ -39,13 +45,39 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// Bytes from clients.
+    pub fn bytes_up(&self) -> u64 {
+        self.copied_up.get() + self.spliced_up.get()
+    }
+
+    /// Bytes from backends.
+    pub fn bytes_down(&self) -> u64 {
+        self.copied_down.get() + self.spliced_down.get()
+    }
+
     pub(super) fn on_event(&self, side: Side, event: &Event) {
-        let Event::Received { result, .. } = event else {
-            return;
-        };
+        match event {
+            Event::Received { result, .. } => self.on_received(side, result),
+            Event::Spliced { taken, stop, .. } => {
+                let spliced = match side {
+                    Side::Client => &self.spliced_up,
+                    Side::Backend => &self.spliced_down,
+                };
+                spliced.add(u64::from(*taken));
+                self.no_pipe.add(u64::from(*stop == Stop::NoPipe));
+            }
+            Event::Accepted { .. }
+            | Event::Dialed { .. }
+            | Event::Sent { .. }
+            | Event::Unsent { .. }
+            | Event::Polled { .. } => {}
+        }
+    }
+
+    fn on_received(&self, side: Side, result: &Result<Lease, Errno>) {
         match (side, result) {
-            (Side::Client, Ok(lease)) => self.bytes_up.add(u64::from(lease.len())),
-            (Side::Backend, Ok(lease)) => self.bytes_down.add(u64::from(lease.len())),
+            (Side::Client, Ok(lease)) => self.copied_up.add(u64::from(lease.len())),
+            (Side::Backend, Ok(lease)) => self.copied_down.add(u64::from(lease.len())),
             (_, Err(Errno::ENOBUFS)) => self.enobufs.add(1),
             (_, Err(_)) => {}
         }

@@ -371,7 +371,7 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     ),
     (
         listener!("relay = \"fast\""),
-        "5:9: listener[0].relay: \"fast\" is not one of its words; write \"auto\" or \"copy\"",
+        "5:9: listener[0].relay: \"fast\" is not one of its words; write \"auto\", \"copy\" or \"splice\"",
     ),
     (
         listener!("mode = \"udp\""),
@@ -395,10 +395,6 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
         "1:13: listener[0]: is an integer; write a table",
     ),
     // What later versions do.
-    (
-        listener!("relay = \"splice\""),
-        "5:9: listener[0].relay: \"splice\" is not supported yet; write \"auto\" or \"copy\"",
-    ),
     (
         listener!("mode = \"http\""),
         "5:8: listener[0].mode: \"http\" is not supported yet; write \"tcp\"",

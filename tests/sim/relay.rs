@@ -116,7 +116,9 @@ impl<R: Ring> Relay<R> {
             Event::Dialed { result } => self.on_dialed(tag, result),
             Event::Received { result, more, .. } => self.on_received(tag, result, more),
             Event::Sent { result, rest } => self.on_sent(tag, result, rest),
-            Event::Unsent { .. } | Event::Polled { .. } => panic!("this relay asks for none"),
+            Event::Spliced { .. } | Event::Unsent { .. } | Event::Polled { .. } => {
+                panic!("this relay asks for none")
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //! a drain in the middle of it all.
 
 use crate::{Replay, play_all, worlds};
-use ringway::config::{Backend, Config, Listener, Log, Process, Upstream};
+use ringway::config::{Backend, Config, Listener, Log, Process, Relay, Upstream};
 use ringway::conn::{Cause, Phase};
 use ringway::relay::HIGH_WATER;
 use ringway::ring::{Sock, SockRef, Time};
@@ -71,6 +71,9 @@ fn furnish(world: &mut World, haste: Haste) -> (Config, Vec<(u16, Sock)>) {
     for at in 0..world.chance().within(1, 3) {
         let target = usize::try_from(world.chance().below(upstreams)).expect("two at most");
         let mut listener = Listener::new(format!("l{at}"), Vec::new(), target);
+        listener.relay = world
+            .chance()
+            .pick(&[Relay::Auto, Relay::Copy, Relay::Splice]);
         set_timeouts(&mut listener, haste, world.chance());
         config.listeners.push(listener);
         socks.push((u16::try_from(at).expect("three at most"), world.listen()));
@@ -289,7 +292,7 @@ impl Play {
             "{outcome}, though both ended in order"
         );
         assert_eq!(
-            (summary.up, summary.down),
+            (summary.up.total(), summary.down.total()),
             (client.given, backend.given),
             "{outcome}"
         );

@@ -1,0 +1,231 @@
+//! One direction of a relay: copies until the stream proves to be bulk, then splices, and back.
+//!
+//! Changes the engine only where nothing is in flight and nothing is queued: a receive ends by itself when its budget is
+//! used up, which for a bulk stream is soon, and a splice ends with its pipe empty. So nothing is cancelled for it, and
+//! no byte can overtake another.
+
+use super::copy::Copy;
+use super::pace::Pace;
+use super::splice::{Next, Splice, Spliced};
+use super::{Cx, Step};
+use crate::config::Relay;
+use crate::ring::{Errno, Lease, Stop};
+
+#[derive(Debug)]
+enum Engine {
+    Copy(Copy),
+    Splice(Splice),
+}
+
+/// Bytes that a source gave, by how they went on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Moved {
+    /// Through the worker's buffers.
+    pub copied: u64,
+    /// Inside the kernel.
+    pub spliced: u64,
+}
+
+impl Moved {
+    /// Both ways together.
+    pub fn total(self) -> u64 {
+        self.copied + self.spliced
+    }
+}
+
+/// One direction of a relay.
+#[derive(Debug)]
+pub struct Half {
+    relay: Relay,
+    engine: Engine,
+    pace: Pace,
+    moved: Moved,
+}
+
+impl Half {
+    /// A half that does nothing yet.
+    pub fn new(relay: Relay) -> Self {
+        Self {
+            relay,
+            engine: Engine::Copy(Copy::new()),
+            pace: Pace::default(),
+            moved: Moved::default(),
+        }
+    }
+
+    /// Bytes that the source gave.
+    pub fn moved(&self) -> Moved {
+        self.moved
+    }
+
+    /// Whether the kernel holds nothing of this half.
+    pub fn is_quiet(&self) -> bool {
+        match &self.engine {
+            Engine::Copy(copy) => copy.is_quiet(),
+            Engine::Splice(splice) => splice.is_quiet(),
+        }
+    }
+
+    /// Whether it ended: FIN is due, or was sent.
+    pub fn is_shut(&self) -> bool {
+        match &self.engine {
+            Engine::Copy(copy) => copy.is_shut(),
+            Engine::Splice(splice) => splice.is_shut(),
+        }
+    }
+
+    /// Whether a failed source's last byte went to the sink, or never will.
+    pub fn is_flushed(&self) -> bool {
+        match &self.engine {
+            Engine::Copy(copy) => copy.is_flushed(),
+            Engine::Splice(splice) => splice.is_flushed(),
+        }
+    }
+
+    /// Begins to read. `poll_first` when the source is expected to be silent at first.
+    pub fn start(&mut self, poll_first: bool, cx: &mut Cx<'_>) {
+        match (self.relay, &mut self.engine) {
+            (Relay::Splice, _) => self.splice(cx),
+            (Relay::Auto | Relay::Copy, Engine::Copy(copy)) => copy.start(poll_first, cx),
+            (Relay::Auto | Relay::Copy, Engine::Splice(_)) => unreachable!("it begins by copying"),
+        }
+    }
+
+    /// A receive completed.
+    pub fn on_received(
+        &mut self,
+        result: Result<Lease, Errno>,
+        more: bool,
+        nonempty: bool,
+        cx: &mut Cx<'_>,
+    ) -> Step {
+        let copy = self.engine.copy();
+        if let Ok(lease) = &result
+            && copy.is_relaying()
+        {
+            self.moved.copied += u64::from(lease.len());
+            self.pace.on_copied(lease.len(), nonempty && !more, cx.now);
+            if may_splice(self.relay, &self.pace) {
+                copy.leave();
+            }
+        }
+        let step = copy.on_received(result, more, nonempty, cx);
+        self.splice_if_left(cx);
+        step
+    }
+
+    /// A send completed; `rest` is what it did not take.
+    pub fn on_sent(&mut self, result: Result<u32, Errno>, rest: Lease, cx: &mut Cx<'_>) -> Step {
+        let step = self.engine.copy().on_sent(result, rest, cx);
+        self.splice_if_left(cx);
+        step
+    }
+
+    /// A splice completed.
+    pub fn on_spliced(&mut self, taken: u32, held: u32, stop: Stop, cx: &mut Cx<'_>) -> Step {
+        self.moved.spliced += u64::from(taken);
+        let leave = self.judge(taken, stop, cx);
+        let Engine::Splice(splice) = &mut self.engine else {
+            unreachable!("no splice is in flight while copying")
+        };
+        let failing = splice.is_failing();
+        match splice.on_spliced(Spliced { held, stop }, leave, cx) {
+            Next::Stay(step) => step,
+            Next::Leave => {
+                self.copy(stop == Stop::Empty, failing, cx);
+                Step::Going
+            }
+            Next::Drained => {
+                self.engine = Engine::Copy(Copy::discarding(cx));
+                Step::Ended
+            }
+        }
+    }
+
+    /// Buffers are free again.
+    pub fn on_buffers(&mut self, cx: &mut Cx<'_>) {
+        if let Engine::Copy(copy) = &mut self.engine {
+            copy.on_buffers(cx);
+            self.splice_if_left(cx);
+        }
+    }
+
+    /// Sends on nothing that comes from now on; what was received still goes out, then FIN. Goes on reading, so that
+    /// a close later does not answer bytes of a talkative source with a reset that overtakes the last bytes to it.
+    pub fn stop(&mut self, cx: &mut Cx<'_>) -> Step {
+        match &mut self.engine {
+            Engine::Copy(copy) => copy.stop(cx),
+            Engine::Splice(splice) => {
+                splice.stop(cx);
+                Step::Going
+            }
+        }
+    }
+
+    /// The source is known to have failed: takes its last bytes, flushes them, sends no FIN.
+    pub fn fail_source(&mut self) {
+        match &mut self.engine {
+            Engine::Copy(copy) => copy.fail_source(),
+            Engine::Splice(splice) => splice.fail_source(),
+        }
+    }
+
+    /// Gives up: throws away what comes and what is queued, sends no FIN. `cancel` asks what is in flight to end;
+    /// without it, the caller has shut the sockets down, which ends it too, and cheaper.
+    pub fn abandon(&mut self, cancel: bool, cx: &mut Cx<'_>) {
+        match &mut self.engine {
+            Engine::Copy(copy) => copy.abandon(cancel, cx),
+            Engine::Splice(splice) => splice.abandon(cancel, cx),
+        }
+    }
+
+    /// Whether the stream that was just spliced had better be copied.
+    fn judge(&mut self, taken: u32, stop: Stop, cx: &Cx<'_>) -> bool {
+        let small = if stop == Stop::Empty {
+            self.pace.on_spliced_dry(taken, cx.now)
+        } else {
+            self.pace.on_spliced(cx.now);
+            false
+        };
+        small && self.relay == Relay::Auto
+    }
+
+    fn splice_if_left(&mut self, cx: &mut Cx<'_>) {
+        if matches!(&self.engine, Engine::Copy(copy) if copy.has_left()) {
+            self.splice(cx);
+        }
+    }
+
+    fn splice(&mut self, cx: &mut Cx<'_>) {
+        self.pace.restart(cx.now);
+        self.engine = Engine::Splice(Splice::start(cx));
+    }
+
+    /// Copies from now on. A stream that is to be spliced gets there again as soon as a receive has ended.
+    fn copy(&mut self, poll_first: bool, failing: bool, cx: &mut Cx<'_>) {
+        self.pace.restart(cx.now);
+        let mut copy = Copy::new();
+        copy.start(poll_first, cx);
+        if failing {
+            copy.fail_source();
+        }
+        self.engine = Engine::Copy(copy);
+    }
+}
+
+impl Engine {
+    fn copy(&mut self) -> &mut Copy {
+        match self {
+            Self::Copy(copy) => copy,
+            Self::Splice(_) => unreachable!("no receive and no send is in flight while splicing"),
+        }
+    }
+}
+
+fn may_splice(relay: Relay, pace: &Pace) -> bool {
+    match relay {
+        Relay::Auto => pace.is_bulk(),
+        Relay::Splice => true,
+        Relay::Copy => false,
+    }
+}
