@@ -58,6 +58,7 @@ impl Stage {
             listen: vec![any; BACKENDS],
             threads: 1,
             cpus: Vec::new(),
+            spin: Duration::ZERO,
         });
         let publishers = publishers.map_err(|e| e.to_string())?;
         let proxy = Proxy::start(config(any, publishers.addrs())).map_err(|e| e.to_string())?;
@@ -73,6 +74,7 @@ impl Stage {
             sources: "127.1.0.0/16".parse()?,
             ramp: None,
             cpus: Vec::new(),
+            spin: Duration::ZERO,
         });
         match subscribers {
             Ok(subscribers) => Ok(Self {

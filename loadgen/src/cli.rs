@@ -107,6 +107,9 @@ struct Common {
     /// CPUs to pin the threads to, as in 0-3,8
     #[arg(long, value_name = "LIST", value_parser = cpu_list)]
     cpu: Option<CpuList>,
+    /// Look for work this long before sleeping, as in 200us, up to 10ms [default: sleep at once]
+    #[arg(long, value_name = "DURATION", value_parser = spin)]
+    spin: Option<Duration>,
     /// Show a line a second on stderr even if it is no terminal
     #[arg(long, conflicts_with = "quiet")]
     live: bool,
@@ -237,6 +240,10 @@ impl Common {
             .map_or_else(Vec::new, |list| list.0.clone())
     }
 
+    fn spin(&self) -> Duration {
+        self.spin.unwrap_or_default()
+    }
+
     fn direction(&self) -> Direction {
         self.direction.map_or(Direction::Down, Way::direction)
     }
@@ -301,6 +308,7 @@ impl ServeArgs {
                 listen: self.listen,
                 threads: self.common.threads,
                 cpus: self.common.cpus(),
+                spin: self.common.spin(),
             },
         })
     }
@@ -327,6 +335,7 @@ impl DriveArgs {
                 sources: self.sources.unwrap_or_default(),
                 ramp: self.ramp,
                 cpus: self.common.cpus(),
+                spin: self.common.spin(),
             },
         })
     }
@@ -393,6 +402,20 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "want seconds, as in 10 or 0.5".into())
 }
 
+/// Longer, and the wake-up that it saves is nothing to the wait that came before.
+const SPIN_MAX: Duration = Duration::from_millis(10);
+
+fn spin(text: &str) -> Result<Duration, String> {
+    let count = |digits: &str| digits.parse::<u32>().ok();
+    let spin = match (text.strip_suffix("us"), text.strip_suffix("ms")) {
+        (Some(micros), _) => count(micros).map(|n| Duration::from_micros(n.into())),
+        (None, Some(millis)) => count(millis).map(|n| Duration::from_millis(n.into())),
+        (None, None) => None,
+    };
+    spin.filter(|spin| *spin <= SPIN_MAX)
+        .ok_or_else(|| "want a duration up to 10ms, as in 200us or 1ms".into())
+}
+
 fn address(text: &str) -> Result<SocketAddr, String> {
     let mut found = text
         .to_socket_addrs()
@@ -454,13 +477,15 @@ mod tests {
     #[test]
     fn a_fleet_is_read_with_all_its_words() {
         let drive = drive(
-            "echo --connections 9 --warmup 0.5 --rate 100 --sources 127.1.0.0/24 --cpu 0-1,3 --ramp 50/s --json -",
+            "echo --connections 9 --warmup 0.5 --rate 100 --sources 127.1.0.0/24 --cpu 0-1,3 --ramp 50/s --json - \
+             --spin 200us",
         );
         let rate = Rate::per_second(100.0);
         assert_eq!(drive.config.role, ClientRole::Echo { size: 128, rate });
         assert_eq!(drive.config.warmup, Duration::from_millis(500));
         assert_eq!(drive.config.sources.count(), 254);
         assert_eq!(drive.config.cpus, [0, 1, 3]);
+        assert_eq!(drive.config.spin, Duration::from_micros(200));
         assert_eq!(drive.config.ramp, Rate::per_second(50.0));
         assert_eq!(drive.json, Some("-".into()));
     }
@@ -513,6 +538,10 @@ mod tests {
             &format!("loadgen drive echo --connections 1 --threads 2 {tail}"),
             "more than",
         );
+        for wrong in ["11ms", "200", "1s", "ms", "-1us"] {
+            let line = format!("loadgen serve echo --listen 127.0.0.1:0 --spin={wrong}");
+            assert_refused(&line, "up to 10ms");
+        }
         assert_refused(
             "loadgen drive echo --connections 1 --target 127.0.0.1:1 --seconds -1",
             "",

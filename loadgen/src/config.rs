@@ -64,6 +64,8 @@ pub struct BackendConfig {
     pub threads: u16,
     /// CPUs to pin the threads to, in turn; empty leaves them free.
     pub cpus: Vec<usize>,
+    /// How long an engine looks for work before it sleeps; zero sleeps at once.
+    pub spin: Duration,
 }
 
 /// What clients do with their connections.
@@ -141,4 +143,6 @@ pub struct ClientConfig {
     pub ramp: Option<Rate>,
     /// CPUs to pin the threads to, in turn; empty leaves them free.
     pub cpus: Vec<usize>,
+    /// How long an engine looks for work before it sleeps; zero sleeps at once.
+    pub spin: Duration,
 }

@@ -175,7 +175,10 @@ pub fn serve(config: &BackendConfig) -> Result<Handle, Error> {
         let spawned = spawn(
             index,
             &config.cpus,
-            ring_of_backend(role),
+            UringConfig {
+                spin: config.spin,
+                ..ring_of_backend(role)
+            },
             move |ring, shared| {
                 // The ring's own type, so that nothing drops as a `Sock` if the thread never starts.
                 let socks = listeners
@@ -210,7 +213,10 @@ pub fn drive(config: &ClientConfig) -> Result<Handle, Error> {
     };
     for index in 0..threads {
         let mine = config.clone();
-        let ring = ring_of_client(config.role);
+        let ring = UringConfig {
+            spin: config.spin,
+            ..ring_of_client(config.role)
+        };
         let spawned = spawn(index, &config.cpus, ring, move |ring, shared| {
             run_dialer(ring, mine, index, threads, shared)
         });

@@ -65,6 +65,7 @@ fn process(mut table: Table<'_>) -> Process {
         &mut process.max_connections,
         value::connections,
     );
+    table.set("spin", &mut process.spin, quantity::spin);
     table.set(
         "drain_delay",
         &mut process.drain_delay,

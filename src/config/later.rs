@@ -58,7 +58,6 @@ const fn later(path: &'static str, kind: Kind) -> Later {
 }
 
 const LATER: &[Later] = &[
-    later("process.spin", Kind::Duration),
     later("admin", Kind::Table),
     later("admin.listen", Kind::Text),
     later("admin.token_file", Kind::Text),

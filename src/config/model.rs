@@ -28,6 +28,8 @@ pub struct Process {
     pub workers: Workers,
     /// Open connections of all listeners together. Default 0: what RLIMIT_NOFILE allows.
     pub max_connections: usize,
+    /// How long a worker looks for completions before it sleeps, at most 10 ms. Default 0 s: it sleeps at once.
+    pub spin: Duration,
     /// How long listeners stay open after a drain was asked for. Default 0 s.
     pub drain_delay: Duration,
     /// The closing of open connections is spread over this long. Default 10 s.
@@ -174,6 +176,7 @@ impl Default for Process {
         Self {
             workers: Workers::Auto,
             max_connections: 0,
+            spin: Duration::ZERO,
             drain_delay: Duration::ZERO,
             drain_over: Duration::from_secs(10),
             drain_deadline: Duration::from_secs(30),

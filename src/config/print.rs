@@ -59,6 +59,7 @@ fn process(out: &mut Page, process: &Process) {
     out.table("[process]");
     out.key("workers", workers(&process.workers));
     out.key("max_connections", process.max_connections);
+    out.key("spin", duration(process.spin));
     out.key("drain_delay", duration(process.drain_delay));
     out.key("drain_over", duration(process.drain_over));
     out.key("drain_deadline", duration(process.drain_deadline));

@@ -52,6 +52,12 @@ pub(super) fn timeout(value: &DeValue) -> Parsed<Duration> {
     duration(value, Duration::from_millis(1)..=DURATION_MAX)
 }
 
+/// How long a worker looks for work before it sleeps: beyond a few milliseconds the wake-up that it saves is nothing to
+/// the wait that came before.
+pub(super) fn spin(value: &DeValue) -> Parsed<Duration> {
+    duration(value, Duration::ZERO..=Duration::from_millis(10))
+}
+
 /// TCP_USER_TIMEOUT: the kernel counts in milliseconds, and zero is the system's own.
 pub(super) fn user_timeout(value: &DeValue) -> Parsed<Duration> {
     let duration = duration_or_zero(value)?;

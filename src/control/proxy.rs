@@ -277,6 +277,7 @@ fn prepare(
     })?;
     let ring = Uring::new(UringConfig {
         recv: Some(recv),
+        spin: setup.snapshot.config.process.spin,
         ..UringConfig::default()
     })?;
     let owned = |(at, socket)| (at, Sock::from(socket));

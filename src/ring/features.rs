@@ -110,8 +110,13 @@ fn explain(errno: Errno, sysctl: Option<&str>, memlock: u64) -> (String, String)
     (cause, fix.into())
 }
 
-/// Makes the kernel's ring with the flags that the data plane relies on.
-pub(crate) fn setup(submissions: u32, completions: u32) -> Result<IoUring, SetupError> {
+/// Makes the kernel's ring with the flags that the data plane relies on. `flagged` rings say in shared memory that the
+/// kernel has work for the next enter, which costs the kernel an atomic operation per batch and is for who looks.
+pub(crate) fn setup(
+    submissions: u32,
+    completions: u32,
+    flagged: bool,
+) -> Result<IoUring, SetupError> {
     let mut builder = IoUring::builder();
     builder
         .setup_single_issuer()
@@ -120,6 +125,9 @@ pub(crate) fn setup(submissions: u32, completions: u32) -> Result<IoUring, Setup
         .setup_clamp()
         .setup_cqsize(completions)
         .dontfork();
+    if flagged {
+        builder.setup_taskrun_flag();
+    }
     // Linux 6.6 saves an indirection per entry; before, EINVAL.
     let newer = builder.clone().setup_no_sqarray().build(submissions);
     let ring = match newer {
@@ -143,7 +151,7 @@ pub fn recv_mode() -> Result<RecvMode, SetupError> {
 /// numbers say nothing on kernels with backports.
 fn self_test() -> Result<RecvMode, SetupError> {
     const PIECE: u16 = 1024;
-    let mut ring = setup(8, 64)?;
+    let mut ring = setup(8, 64, false)?;
     let mut buffers = crate::Buffers::new(16, PIECE);
     let mut buf_ring = crate::buf_ring::BufRing::register(&ring, &buffers)
         .map_err(|e| SetupError::new("register a buffer ring", &e))?;

@@ -22,6 +22,7 @@ mod op;
 mod pipes;
 mod room;
 mod socket;
+mod spin;
 mod splice;
 mod time;
 mod uring;

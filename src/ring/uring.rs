@@ -8,6 +8,7 @@ use crate::features::{self, RecvMode, SetupError};
 use crate::inflight::Inflight;
 use crate::room::Room;
 use crate::socket::{self, Spare, close, open, shutdown};
+use crate::spin::{Found, Spin};
 use crate::splice::{Cancelled, Splices, Tried};
 use crate::{
     Buffers, Completion, DialOptions, Errno, Event, Lane, Lease, Op, OpKind, Ops, Readiness, Ring,
@@ -21,6 +22,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// Sizes of a ring. The defaults cost 320 KiB of memlock and, untouched, no memory for the buffers.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +37,8 @@ pub struct UringConfig {
     pub buffer_size: u16,
     /// How to receive; `None` asks the self-test.
     pub recv: Option<RecvMode>,
+    /// How long a turn looks for completions before it sleeps; zero sleeps at once.
+    pub spin: Duration,
 }
 
 impl Default for UringConfig {
@@ -45,6 +49,7 @@ impl Default for UringConfig {
             buffers: 8192,
             buffer_size: 4096,
             recv: None,
+            spin: Duration::ZERO,
         }
     }
 }
@@ -74,6 +79,7 @@ pub struct Uring {
     spare: Spare,
     recv: RecvMode,
     no_iowait: bool,
+    spin: Duration,
     room: Room,
     room_watched: bool,
     rooms_changed: bool,
@@ -125,7 +131,11 @@ impl Uring {
             Some(mode) => mode,
             None => features::recv_mode()?,
         };
-        let ring = features::setup(config.submissions, config.completions)?;
+        let ring = features::setup(
+            config.submissions,
+            config.completions,
+            !config.spin.is_zero(),
+        )?;
         let buffers = Buffers::new(config.buffers, config.buffer_size);
         let buf_ring = BufRing::register(&ring, &buffers)
             .map_err(|e| SetupError::new("register the buffer ring", &e))?;
@@ -143,6 +153,7 @@ impl Uring {
             roomy: Vec::new(),
             splices: Splices::default(),
             no_iowait: ring.params().is_feature_no_iowait(),
+            spin: config.spin,
             ring: ManuallyDrop::new(ring),
             buf_ring: ManuallyDrop::new(buf_ring),
             buffers: ManuallyDrop::new(buffers),
@@ -461,6 +472,31 @@ impl Uring {
         Ok(())
     }
 
+    /// Submits, and looks for completions for a while before it waits as told.
+    fn spin(&mut self, until: Until) -> io::Result<()> {
+        self.enter(Until::Now)?;
+        if !self.ring.completion().is_empty() {
+            return Ok(());
+        }
+        let spin = Spin::new(self.spin, until, Time::read_clock());
+        loop {
+            let queue = self.ring.submission();
+            let found = spin.look(|| queue.taskrun(), Time::read_clock);
+            drop(queue);
+            match found {
+                Found::Work => self.enter(Until::Now)?,
+                Found::Nothing(now) => {
+                    // What is left of the wait counts from here.
+                    self.now = now;
+                    return self.enter(until);
+                }
+            }
+            if !self.ring.completion().is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
     fn reap(&mut self, done: &mut Vec<Completion>) {
         let mut starved = false;
         for entry in self.ring.completion() {
@@ -535,7 +571,12 @@ impl Ring for Uring {
             self.run_splices(done)?;
         }
         let busy = !done.is_empty() || !self.splices.is_empty();
-        self.enter(if busy { Until::Now } else { until })?;
+        let until = if busy { Until::Now } else { until };
+        if self.spin.is_zero() || until == Until::Now {
+            self.enter(until)?;
+        } else {
+            self.spin(until)?;
+        }
         self.now = Time::read_clock();
         self.reap(done);
         self.make_room()

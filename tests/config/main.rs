@@ -26,6 +26,7 @@ fn the_smallest_file_gets_the_defaults_of_the_contract() {
     let config = parsed(MINIMAL);
     assert_eq!(config.process.workers, Workers::Auto);
     assert_eq!(config.process.max_connections, 0);
+    assert_eq!(config.process.spin, Duration::ZERO);
     assert_eq!(config.process.drain_delay, Duration::ZERO);
     assert_eq!(config.process.drain_over, Duration::from_secs(10));
     assert_eq!(config.process.drain_deadline, Duration::from_secs(30));
@@ -136,7 +137,7 @@ fn values_that_ask_for_nothing_are_let_through() {
         "upstream = \"feed\"\nmax_age = \"0s\"\nproxy_protocol = \"off\"\nallow = []\nforwarded = \"off\"\n\
          connect_rate_per_ip = \"\"\nmax_connections_per_ip = 0",
     );
-    text += "backup = false\nstate = \"ready\"\nmax_connections = 0\n[process]\nspin = \"0us\"\n";
+    text += "backup = false\nstate = \"ready\"\nmax_connections = 0\n";
     assert_eq!(parsed(&text), parsed(MINIMAL));
 }
 

@@ -38,11 +38,13 @@ fn processes() -> impl Strategy<Value = Process> {
         proptest::collection::hash_set(0_usize..=8191, 1..20)
             .prop_map(|cpus| Workers::Cpus(cpus.into_iter().collect())),
     ];
+    let spins = (0_u64..=10_000).prop_map(Duration::from_micros);
     let drains = (timeouts(), timeouts(), timeouts());
-    (workers, 0_usize..=1_000_000_000, drains).prop_map(
-        |(workers, max_connections, (drain_delay, drain_over, drain_deadline))| Process {
+    (workers, 0_usize..=1_000_000_000, spins, drains).prop_map(
+        |(workers, max_connections, spin, (drain_delay, drain_over, drain_deadline))| Process {
             workers,
             max_connections,
+            spin,
             drain_delay,
             drain_over,
             drain_deadline,

@@ -260,6 +260,11 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
         "10:14: process.drain_over: \"1month\" is not a duration",
     ),
     (
+        minimal!("[process]\nspin = \"11ms\"\n"),
+        "10:8: process.spin: \"11ms\" is out of range; write a duration from \"0s\" to \"10ms\"",
+    ),
+    (minimal!("[process]\nspin = 50\n"), "10:8: process.spin: "),
+    (
         minimal!("[process]\ndrain_delay = \"25d\"\n"),
         "10:15: process.drain_delay: \"25d\" is out of range",
     ),
@@ -502,10 +507,6 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
     (
         minimal!("max_connections = 10\n"),
         "9:1: upstream[0].backend[0].max_connections: not supported yet",
-    ),
-    (
-        minimal!("[process]\nspin = \"50us\"\n"),
-        "10:1: process.spin: not supported yet; remove it",
     ),
     (
         minimal!("[admin]\nlisten = \"127.0.0.1:9090\"\n"),

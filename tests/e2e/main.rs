@@ -12,5 +12,6 @@ mod ends; //      FIN and RST
 mod limits; //    connections and descriptors
 mod logs; //      the access log and who reads it
 mod pressure; //  slow readers, fast senders, many of them
+mod spinning; //  staying awake between messages
 mod starting; //  what is refused at start, and what a start makes
 mod timeouts; //  idle, half-closed

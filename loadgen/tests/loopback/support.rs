@@ -25,6 +25,7 @@ pub(crate) fn backend(role: BackendRole) -> Handle {
         listen,
         threads: 1,
         cpus: Vec::new(),
+        spin: Duration::ZERO,
     })
     .unwrap()
 }
@@ -49,6 +50,7 @@ pub(crate) fn clients(role: ClientRole, target: SocketAddr) -> ClientConfig {
         sources: Sources::default(),
         ramp: None,
         cpus: Vec::new(),
+        spin: Duration::ZERO,
     }
 }
 

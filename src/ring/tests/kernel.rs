@@ -33,7 +33,12 @@ struct Bench {
 
 impl Bench {
     fn new(recv: RecvMode) -> Self {
+        Self::spinning(recv, Duration::ZERO)
+    }
+
+    fn spinning(recv: RecvMode, spin: Duration) -> Self {
         let config = UringConfig {
+            spin,
             buffers: 16,
             buffer_size: 1024,
             recv: Some(recv),
@@ -462,4 +467,98 @@ fn a_ring_that_goes_away_with_ops_in_flight_closes_what_it_held() {
         drop(near);
         drop(sock.into_fd());
     });
+}
+
+/// How often this thread has slept (proc(5)).
+fn sleeps() -> u64 {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+/// The time that a thread of ours has run (Documentation/scheduler/sched-stats.rst).
+fn run_time(thread: nix::unistd::Pid) -> Duration {
+    let path = format!("/proc/self/task/{thread}/schedstat");
+    let text = std::fs::read_to_string(path).unwrap();
+    let nanos = text.split_whitespace().next().unwrap();
+    Duration::from_nanos(nanos.parse().unwrap())
+}
+
+/// Waits, five seconds at most, until `thread` has run for two milliseconds more; whether it did.
+fn runs_on(thread: nix::unistd::Pid) -> bool {
+    let enough = run_time(thread) + Duration::from_millis(2);
+    let deadline = Time::read_clock() + Duration::from_secs(5);
+    while run_time(thread) < enough {
+        if Time::read_clock() > deadline {
+            return false;
+        }
+        std::thread::yield_now();
+    }
+    true
+}
+
+#[test]
+fn bytes_that_come_while_a_ring_spins_are_taken_without_a_sleep() {
+    both_modes(|bench| {
+        let mut bench = Bench::spinning(bench.ring.recv_mode(), Duration::from_secs(60));
+        let (mut near, sock) = pair();
+        bench.recv(&sock, 65_536);
+        bench.poke();
+        let me = nix::unistd::gettid();
+        let sender = std::thread::spawn(move || {
+            let spins = runs_on(me);
+            near.write_all(b"awake").unwrap();
+            (near, spins)
+        });
+        let before = sleeps();
+        assert_eq!(bench.received().0, Ok(b"awake".to_vec()));
+        assert_eq!(sleeps(), before, "it slept");
+        let (near, spins) = sender.join().unwrap();
+        assert!(spins, "it did not run while it waited");
+        drop(near);
+        bench.close(sock, false);
+    });
+}
+
+#[test]
+fn a_ring_that_has_spun_in_vain_sleeps_and_still_wakes() {
+    both_modes(|bench| {
+        let mut bench = Bench::spinning(bench.ring.recv_mode(), Duration::from_micros(500));
+        let (mut near, sock) = pair();
+        bench.recv(&sock, 65_536);
+        let me = nix::unistd::gettid();
+        let (slept, ran) = (sleeps(), run_time(me));
+        let end = Time::read_clock() + Duration::from_millis(300);
+        bench
+            .ring
+            .turn(&mut bench.ops, Until::Time(end), &mut bench.done)
+            .unwrap();
+        assert!(Time::read_clock() >= end, "the turn ended early");
+        assert!(sleeps() > slept, "it never slept");
+        let ran = run_time(me) - ran;
+        assert!(ran < Duration::from_millis(150), "it ran for {ran:?}");
+        near.write_all(b"asleep").unwrap();
+        assert_eq!(bench.received().0, Ok(b"asleep".to_vec()));
+        bench.close(sock, false);
+    });
+}
+
+#[test]
+fn a_turn_that_is_due_ends_although_the_ring_would_spin_on() {
+    let mut bench = Bench::spinning(RecvMode::SingleShot, Duration::from_secs(60));
+    let began = Time::read_clock();
+    let due = began + Duration::from_millis(20);
+    bench
+        .ring
+        .turn(&mut bench.ops, Until::Time(due), &mut bench.done)
+        .unwrap();
+    let ended = Time::read_clock();
+    assert!(ended >= due, "early by {:?}", due - ended);
+    assert!(
+        ended - began < Duration::from_secs(5),
+        "{:?}",
+        ended - began
+    );
 }
