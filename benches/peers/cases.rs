@@ -8,6 +8,10 @@ use std::time::Duration;
 /// Idle connections that a proxy holds at once. Each takes two of its descriptors, and 20,000 is a usual hard limit.
 const IDLE_CONNECTIONS: u32 = 9_000;
 
+/// Quiet connections beside a flood, and how often each of them asks.
+const QUIET_CONNECTIONS: u32 = 5_000;
+const QUIET_SECONDS: u32 = 2;
+
 /// One kind of work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Case {
@@ -15,14 +19,26 @@ pub(crate) enum Case {
     Echo1000,
     /// The same over 64.
     Echo64,
+    /// The same over one: what a proxy adds when it has nothing else to do.
+    Rtt,
     /// A feed: 128 B to each of 1,000 subscribers, 20 times a second.
     Fanout,
     /// Connect, one exchange, close, 64 at a time.
     Churn,
     /// Connections without a byte.
     Idle,
-    /// 16 streams as fast as they go, backend to client.
-    Bulk,
+    /// 4 streams as fast as they go, backend to client.
+    BulkDown4,
+    /// 64 of them.
+    BulkDown64,
+    /// 4 streams, client to backend.
+    BulkUp4,
+    /// 64 of them.
+    BulkUp64,
+    /// The feed and 8 bulk streams to clients through the same proxy.
+    Mix,
+    /// 5,000 connections that ask now and then, without and with one that sends as fast as it can.
+    Flood,
     /// 50 readers that never read, in front of backends that send as fast as anybody takes it.
     Stall,
 }
@@ -44,10 +60,53 @@ pub(crate) enum Effort {
 pub(crate) enum Method {
     /// CPU time per unit of work, and latency.
     Work(Unit),
+    /// Latency, throughput and CPU time of two kinds of work at once.
+    Mix,
+    /// Latency of the first work alone, then with the second beside it.
+    Flood,
     /// Memory and CPU time for connections that do nothing.
     Idle,
     /// Growth of memory while nobody reads.
     Stall,
+}
+
+/// One kind of traffic: a backend of its own, and its clients.
+pub(crate) struct Load {
+    /// For its files.
+    pub(crate) name: &'static str,
+    /// What the backend is told to be.
+    pub(crate) serve: &'static str,
+    /// What the clients are told to do.
+    pub(crate) drive: String,
+    /// How many connections at once.
+    pub(crate) connections: u32,
+    /// The clients spin instead of sleeping.
+    pub(crate) spins: bool,
+}
+
+impl Load {
+    fn new(serve: &'static str, drive: impl Into<String>, connections: u32) -> Self {
+        Self {
+            name: "load",
+            serve,
+            drive: drive.into(),
+            connections,
+            spins: false,
+        }
+    }
+
+    fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+
+    /// Longer than any proxy takes for a round trip, so that the clients' own wake-ups are in nobody's figure.
+    fn spinning(self) -> Self {
+        Self {
+            drive: format!("{} --spin 10ms", self.drive),
+            spins: true,
+            ..self
+        }
+    }
 }
 
 /// What work is counted in.
@@ -76,29 +135,45 @@ pub(crate) enum Metric {
     P99,
     /// Proxy's user memory per idle connection, bytes.
     IdleBytes,
-    /// Per cent of one CPU with the idle connections open.
-    IdleCpu,
+    /// Proxy's CPU time, per cent of one CPU.
+    Cpu,
+    /// 10^9 bytes a second of the bulk streams beside the measured work.
+    Beside,
+    /// 99th percentile of the quiet connections without the flood, microseconds.
+    P99Alone,
+    /// How many times that it is with the flood.
+    Slowdown,
     /// Proxy's user memory gained in front of stalled readers, KiB.
     StallGrowth,
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Echo1000,
         Self::Echo64,
+        Self::Rtt,
         Self::Fanout,
         Self::Churn,
         Self::Idle,
-        Self::Bulk,
+        Self::BulkDown4,
+        Self::BulkDown64,
+        Self::BulkUp4,
+        Self::BulkUp64,
+        Self::Mix,
+        Self::Flood,
         Self::Stall,
     ];
 
     pub(crate) fn method(self) -> Method {
         match self {
-            Self::Echo1000 | Self::Echo64 => Method::Work(Unit::RoundTrip),
+            Self::Echo1000 | Self::Echo64 | Self::Rtt => Method::Work(Unit::RoundTrip),
             Self::Fanout => Method::Work(Unit::Message),
             Self::Churn => Method::Work(Unit::Connection),
-            Self::Bulk => Method::Work(Unit::Gigabyte),
+            Self::BulkDown4 | Self::BulkDown64 | Self::BulkUp4 | Self::BulkUp64 => {
+                Method::Work(Unit::Gigabyte)
+            }
+            Self::Mix => Method::Mix,
+            Self::Flood => Method::Flood,
             Self::Idle => Method::Idle,
             Self::Stall => Method::Stall,
         }
@@ -106,54 +181,76 @@ impl Case {
 
     pub(crate) fn metrics(self) -> &'static [Metric] {
         match self.method() {
+            // A proxy that spins uses its CPU up, whatever the work: what counts here is the time.
+            Method::Work(_) if self == Self::Rtt => &[Metric::P50, Metric::P99, Metric::Cost],
             Method::Work(Unit::Gigabyte) => &[Metric::Cost, Metric::Rate],
             Method::Work(_) => &[Metric::Cost, Metric::Rate, Metric::P50, Metric::P99],
-            Method::Idle => &[Metric::IdleBytes, Metric::IdleCpu],
+            Method::Mix => &[Metric::P99, Metric::P50, Metric::Beside, Metric::Cpu],
+            Method::Flood => &[
+                Metric::Slowdown,
+                Metric::P99Alone,
+                Metric::P99,
+                Metric::Beside,
+            ],
+            Method::Idle => &[Metric::IdleBytes, Metric::Cpu],
             Method::Stall => &[Metric::StallGrowth],
         }
     }
 
-    /// Whether there is anything to measure: without a proxy, nothing idles and nothing grows.
+    /// Whether the figure would say something: without a proxy nothing idles and nothing grows, and a peer's variants are
+    /// for the cases that they make a difference in.
     pub(crate) fn suits(self, peer: Peer) -> bool {
-        peer != Peer::Direct || matches!(self.method(), Method::Work(_))
-    }
-
-    /// How many connections at once.
-    pub(crate) fn connections(self, effort: Effort) -> u32 {
-        let full = match self {
-            Self::Echo1000 | Self::Fanout => 1_000,
-            Self::Echo64 | Self::Churn => 64,
-            Self::Bulk => 16,
-            Self::Stall => 50,
-            Self::Idle => IDLE_CONNECTIONS,
-        };
-        match effort {
-            Effort::Smoke => full.min(4),
-            Effort::Full { .. } => full,
+        match peer {
+            Peer::Nginx | Peer::Ringway => true,
+            Peer::Direct => !matches!(self, Self::Idle | Self::Stall),
+            Peer::Haproxy => self != Self::Mix,
+            Peer::HaproxySplice => self != Self::Rtt,
+            Peer::HaproxyAuto => self == Self::Mix || self.method() == Method::Work(Unit::Gigabyte),
+            Peer::HaproxyBusy | Peer::RingwaySpin => self == Self::Rtt,
+            // It has one listener, for one kind of work.
+            Peer::TokioUring => !matches!(self, Self::Rtt | Self::Mix | Self::Flood),
         }
     }
 
-    /// What the backend is told to be.
-    pub(crate) fn serve(self) -> Vec<String> {
-        words(match self {
-            Self::Echo1000 | Self::Echo64 => "echo",
-            Self::Fanout => "publish --rate 20 --size 128",
-            Self::Churn => "churn",
-            Self::Idle => "hold",
-            Self::Bulk | Self::Stall => "bulk --direction down",
-        })
+    /// Whom the others are compared with.
+    pub(crate) fn ours(self) -> Peer {
+        match self {
+            Self::Rtt => Peer::RingwaySpin,
+            Self::Echo1000
+            | Self::Echo64
+            | Self::Fanout
+            | Self::Churn
+            | Self::Idle
+            | Self::BulkDown4
+            | Self::BulkDown64
+            | Self::BulkUp4
+            | Self::BulkUp64
+            | Self::Mix
+            | Self::Flood
+            | Self::Stall => Peer::Ringway,
+        }
     }
 
-    /// What the clients are told to do.
-    pub(crate) fn drive(self) -> Vec<String> {
-        words(match self {
-            Self::Echo1000 | Self::Echo64 => "echo --size 128",
-            Self::Fanout => "subscribe",
-            Self::Churn => "churn",
-            Self::Idle => "hold",
-            Self::Bulk => "bulk --direction down",
-            Self::Stall => "stall",
-        })
+    /// What is done: the first is what the case measures, the others run beside it.
+    pub(crate) fn loads(self, effort: Effort) -> Vec<Load> {
+        let many = |full: u32| effort.connections(full);
+        let down = "bulk --direction down";
+        let up = "bulk --direction up";
+        match self {
+            Self::Echo1000 => vec![Load::new("echo", "echo --size 128", many(1_000))],
+            Self::Echo64 => vec![Load::new("echo", "echo --size 128", many(64))],
+            Self::Rtt => vec![Load::new("echo", "echo --size 128", 1).spinning()],
+            Self::Fanout => vec![feed(effort)],
+            Self::Churn => vec![Load::new("churn", "churn", many(64))],
+            Self::Idle => vec![Load::new("hold", "hold", many(IDLE_CONNECTIONS))],
+            Self::BulkDown4 => vec![Load::new(down, down, 4)],
+            Self::BulkDown64 => vec![Load::new(down, down, many(64))],
+            Self::BulkUp4 => vec![Load::new(up, up, 4)],
+            Self::BulkUp64 => vec![Load::new(up, up, many(64))],
+            Self::Mix => vec![feed(effort), Load::new(down, down, many(8)).named("bulk")],
+            Self::Flood => vec![quiet(effort), Load::new(up, up, 1).named("flood")],
+            Self::Stall => vec![Load::new(down, "stall", many(50))],
+        }
     }
 
     /// The heading of its table.
@@ -164,7 +261,13 @@ impl Case {
             Self::Fanout => "Fan-out: 128 B to 1,000 subscribers, 20 times a second",
             Self::Churn => "Connect, exchange, close: 64 at a time",
             Self::Idle => "9,000 idle connections",
-            Self::Bulk => "Bulk: 16 streams from backend to client",
+            Self::Rtt => "Round trip of 128 B on one connection",
+            Self::BulkDown4 => "Bulk: 4 streams from backend to client",
+            Self::BulkDown64 => "Bulk: 64 streams from backend to client",
+            Self::BulkUp4 => "Bulk: 4 streams from client to backend",
+            Self::BulkUp64 => "Bulk: 64 streams from client to backend",
+            Self::Mix => "Mix: the fan-out beside 8 bulk streams to clients",
+            Self::Flood => "Flood: 5,000 quiet connections beside one that never stops sending",
             Self::Stall => "50 readers that never read, from backends that never stop",
         }
     }
@@ -182,11 +285,40 @@ impl fmt::Display for Case {
     }
 }
 
+/// 128 B to each subscriber, 20 times a second.
+fn feed(effort: Effort) -> Load {
+    let serve = "publish --rate 20 --size 128";
+    Load::new(serve, "subscribe", effort.connections(1_000))
+}
+
+/// Connections that ask now and then, at planned times: a pause shows in every request that it delays.
+fn quiet(effort: Effort) -> Load {
+    let rate = match effort {
+        Effort::Smoke => 100,
+        Effort::Full { .. } => QUIET_CONNECTIONS / QUIET_SECONDS,
+    };
+    let connections = effort.connections(QUIET_CONNECTIONS);
+    Load::new(
+        "echo",
+        format!("echo --size 128 --rate {rate}"),
+        connections,
+    )
+}
+
 impl Effort {
+    /// As many as a measurement has, or a few.
+    fn connections(self, full: u32) -> u32 {
+        match self {
+            Self::Smoke => full.min(4),
+            Self::Full { .. } => full,
+        }
+    }
+
     /// How long is measured.
     pub(crate) fn window(self) -> Duration {
         match self {
-            Self::Smoke => Duration::from_millis(300),
+            // Once, beside builds, an upload through HAProxy moved no byte within 300 ms.
+            Self::Smoke => Duration::from_millis(500),
             Self::Full { seconds } => Duration::from_secs(seconds.into()),
         }
     }
@@ -218,8 +350,4 @@ impl Unit {
             Self::Gigabyte => (1.0, "s"),
         }
     }
-}
-
-fn words(line: &str) -> Vec<String> {
-    line.split_whitespace().map(str::to_owned).collect()
 }

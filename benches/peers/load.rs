@@ -1,7 +1,7 @@
 //! The load: the `loadgen` command of this workspace, as backend and as clients, and what it counts.
 
-use crate::cases::{Case, Effort, Unit};
-use crate::process::{LOAD_CPU, Process, Scratch, free_address};
+use crate::cases::{Effort, Load, Unit};
+use crate::process::{Place, Process, Scratch, free_address, wait};
 use serde::Deserialize;
 use std::fs;
 use std::io;
@@ -9,6 +9,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+
+/// How long clients may take to end once asked: answers under way have five seconds.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// Where the command is.
 pub(crate) struct Loadgen(PathBuf);
@@ -20,8 +23,8 @@ pub(crate) struct Count {
     messages_total: u64,
     bytes: u64,
     seconds: f64,
-    /// None where the work has none.
-    latency_us: Option<Latency>,
+    /// How long the work took; none for work that has no answers.
+    pub(crate) latency_us: Option<Latency>,
     /// What went wrong, by kind.
     errors: serde_json::Map<String, serde_json::Value>,
 }
@@ -67,43 +70,57 @@ impl Loadgen {
         Ok(Self(target.join("release/loadgen")))
     }
 
-    /// Starts the backend of `case` and waits until it listens.
-    pub(crate) fn serve(&self, case: Case, scratch: &Scratch) -> io::Result<(Process, SocketAddr)> {
+    /// Starts the backend of `load` and waits until it listens.
+    pub(crate) fn serve(
+        &self,
+        load: &Load,
+        scratch: &Scratch,
+    ) -> io::Result<(Process, SocketAddr)> {
         let address = free_address()?;
-        let mut args = vec!["serve".to_owned()];
-        args.extend(case.serve());
+        let mut args = words("serve", load.serve);
         args.extend(["--listen".to_owned(), address.to_string()]);
-        let mut process = Process::start("backend", LOAD_CPU, &self.0, &args, scratch)?;
+        let name = format!("backend-{}", load.name);
+        let mut process = Process::start(&name, Place::Load, &self.0, &args, scratch)?;
         process.await_listening(address)?;
         Ok((process, address))
     }
 
-    /// Starts the clients of `case`; they end after `seconds` of measured time.
+    /// Starts the clients of `load`; they end after `seconds` of measured time.
     pub(crate) fn drive(
         &self,
-        case: Case,
+        load: &Load,
         effort: Effort,
         seconds: Duration,
         target: SocketAddr,
         scratch: &Scratch,
     ) -> io::Result<Clients> {
-        let mut args = vec!["drive".to_owned()];
-        args.extend(case.drive());
+        let mut args = words("drive", &load.drive);
         for (flag, value) in [
             ("--target", target.to_string()),
-            ("--connections", case.connections(effort).to_string()),
+            ("--connections", load.connections.to_string()),
             ("--seconds", seconds.as_secs_f64().to_string()),
             ("--warmup", effort.warmup().as_secs_f64().to_string()),
             ("--json", "-".to_owned()),
         ] {
             args.extend([flag.to_owned(), value]);
         }
-        let process = Process::start("clients", LOAD_CPU, &self.0, &args, scratch)?;
+        let name = format!("clients-{}", load.name);
+        let place = if load.spins {
+            Place::IdleLoad
+        } else {
+            Place::Load
+        };
+        let process = Process::start(&name, place, &self.0, &args, scratch)?;
         Ok(Clients {
             process,
-            report: scratch.file("clients.out"),
+            report: scratch.file(&format!("{name}.out")),
         })
     }
+}
+
+fn words(command: &str, line: &str) -> Vec<String> {
+    let words = [command].into_iter().chain(line.split_whitespace());
+    words.map(str::to_owned).collect()
 }
 
 impl Clients {
@@ -127,6 +144,14 @@ impl Clients {
             return Err(self.process.failure("clients ended too early"));
         }
         Ok(())
+    }
+
+    /// Ends work that has no end of its own: what they counted.
+    pub(crate) fn stop(&mut self) -> io::Result<Count> {
+        self.still_there()?;
+        self.process.terminate();
+        wait(STOP_LIMIT, "the end of clients", || self.done())?;
+        self.count()
     }
 
     /// What they counted, once they are done. Figures of a run in which bytes or connections were lost are none.
@@ -155,10 +180,5 @@ impl Count {
             Unit::Gigabyte => self.bytes as f64 / 1e9,
         };
         units / self.seconds
-    }
-
-    /// How long the work took, for work that has a latency.
-    pub(crate) fn latency(&self) -> Option<&Latency> {
-        self.latency_us.as_ref()
     }
 }

@@ -1,8 +1,8 @@
 //! One run of one case with one peer, and what is read meanwhile: the CPU time, memory and threads of the proxy, all of
 //! its processes and threads together, from /proc (proc(5)).
 
-use crate::cases::{Case, Effort, Method, Metric, Unit};
-use crate::load::{Clients, Loadgen};
+use crate::cases::{Case, Effort, Load, Method, Metric, Unit};
+use crate::load::{Clients, Latency, Loadgen};
 use crate::peers::{Peer, Proxy};
 use crate::process::{Process, Scratch, pause, wait};
 use ringway::ring::Time;
@@ -61,11 +61,14 @@ pub(crate) fn run(
     loadgen: &Loadgen,
     scratch: &Scratch,
 ) -> io::Result<Vec<(Metric, f64)>> {
-    let (_backend, address) = loadgen.serve(case, scratch)?;
-    let proxy = peer.start(address, scratch)?;
+    let loads = case.loads(effort);
+    let served = loads.iter().map(|load| loadgen.serve(load, scratch));
+    let (_backends, addresses): (Vec<_>, Vec<_>) =
+        served.collect::<io::Result<Vec<_>>>()?.into_iter().unzip();
+    let proxy = peer.start(&addresses, scratch)?;
     let watch = Watch::of(proxy.process.as_ref())?;
     let bench = Bench {
-        case,
+        loads,
         effort,
         loadgen,
         scratch,
@@ -74,11 +77,13 @@ pub(crate) fn run(
     };
     let figures = match case.method() {
         Method::Work(unit) => bench.work(unit)?,
+        Method::Mix => bench.mix()?,
+        Method::Flood => bench.flood()?,
         Method::Idle => bench.idle()?,
         Method::Stall => bench.stall()?,
     };
     let io_workers = bench.watch.io_workers()?;
-    if peer == Peer::Ringway && io_workers > 0 {
+    if peer.is_ringway() && io_workers > 0 {
         return Err(io::Error::other(format!(
             "{io_workers} {IO_WORKER} threads instead of none"
         )));
@@ -86,9 +91,16 @@ pub(crate) fn run(
     Ok(figures)
 }
 
+/// The place of what a case measures among its loads.
+const MEASURED: usize = 0;
+
+/// The place of what runs beside it.
+const COMPANY: usize = 1;
+
 /// Everything of one run that stands ready.
 struct Bench<'a> {
-    case: Case,
+    /// What is measured, and what runs beside it.
+    loads: Vec<Load>,
     effort: Effort,
     loadgen: &'a Loadgen,
     scratch: &'a Scratch,
@@ -100,7 +112,7 @@ impl Bench<'_> {
     /// CPU time per unit and latency.
     fn work(&self, unit: Unit) -> io::Result<Vec<(Metric, f64)>> {
         let window = self.effort.window();
-        let mut clients = self.drive(window)?;
+        let mut clients = self.drive(MEASURED, window)?;
         let samples = self.samples(&mut clients)?;
         let count = clients.count()?;
         let rate = count.rate(unit);
@@ -112,10 +124,52 @@ impl Bench<'_> {
             let (scale, _) = unit.cost_scale();
             figures.push((Metric::Cost, share(&samples, window) / rate * scale));
         }
-        if let Some(latency) = count.latency() {
+        if let Some(latency) = &count.latency_us {
             figures.extend([(Metric::P50, latency.p50), (Metric::P99, latency.p99)]);
         }
         Ok(figures)
+    }
+
+    /// What one kind of work is to another on the same proxy.
+    fn mix(&self) -> io::Result<Vec<(Metric, f64)>> {
+        let (latency, beside, samples) = self.with_company()?;
+        let mut figures = vec![
+            (Metric::P50, latency.p50),
+            (Metric::P99, latency.p99),
+            (Metric::Beside, beside),
+        ];
+        if self.proxy.process.is_some() {
+            let cpu = 100.0 * share(&samples, self.effort.window());
+            figures.push((Metric::Cpu, cpu));
+        }
+        Ok(figures)
+    }
+
+    /// What quiet connections notice of one that floods.
+    fn flood(&self) -> io::Result<Vec<(Metric, f64)>> {
+        let mut clients = self.drive(MEASURED, self.effort.window())?;
+        self.samples(&mut clients)?;
+        let alone = latency(&clients)?;
+        let (flooded, beside, _) = self.with_company()?;
+        Ok(vec![
+            (Metric::P99Alone, alone.p99),
+            (Metric::P99, flooded.p99),
+            (Metric::Slowdown, flooded.p99 / alone.p99),
+            (Metric::Beside, beside),
+        ])
+    }
+
+    /// The measured work with the other one beside it, which begins while the first opens its connections and ends after
+    /// it: the first's latency, GB a second of the other.
+    fn with_company(&self) -> io::Result<(Latency, f64, Vec<Sample>)> {
+        let mut clients = self.drive(MEASURED, self.effort.window())?;
+        let mut company = self.drive(COMPANY, UNTIL_ENDED)?;
+        let samples = self.samples(&mut clients)?;
+        let beside = company.stop()?.rate(Unit::Gigabyte);
+        if beside <= 0.0 {
+            return Err(company.process.failure("the bulk streams did nothing"));
+        }
+        Ok((latency(&clients)?, beside, samples))
     }
 
     /// The proxy's CPU time, again and again until the clients are done.
@@ -135,7 +189,7 @@ impl Bench<'_> {
     /// Memory and CPU time of connections that do nothing.
     fn idle(&self) -> io::Result<Vec<(Metric, f64)>> {
         let before = self.watch.memory()?;
-        let mut clients = self.drive(UNTIL_ENDED)?;
+        let mut clients = self.drive(MEASURED, UNTIL_ENDED)?;
         self.await_connections(&mut clients)?;
         // Accepting is over, but what it set going may not be.
         pause(self.effort.warmup());
@@ -144,17 +198,17 @@ impl Bench<'_> {
         pause(self.effort.window());
         let end = self.watch.sample()?;
         clients.still_there()?;
-        let connections = f64::from(self.case.connections(self.effort));
+        let connections = f64::from(self.loads[MEASURED].connections);
         Ok(vec![
             (Metric::IdleBytes, memory / connections),
-            (Metric::IdleCpu, 100.0 * share_between(&start, &end)),
+            (Metric::Cpu, 100.0 * share_between(&start, &end)),
         ])
     }
 
     /// Growth of memory while nobody reads.
     fn stall(&self) -> io::Result<Vec<(Metric, f64)>> {
         let before = self.watch.memory()?;
-        let mut clients = self.drive(UNTIL_ENDED)?;
+        let mut clients = self.drive(MEASURED, UNTIL_ENDED)?;
         self.await_connections(&mut clients)?;
         let end = Time::read_clock() + self.effort.warmup() + self.effort.window();
         let mut peak = before;
@@ -166,21 +220,19 @@ impl Bench<'_> {
         Ok(vec![(Metric::StallGrowth, (peak - before) / 1024.0)])
     }
 
-    fn drive(&self, seconds: Duration) -> io::Result<Clients> {
+    fn drive(&self, load: usize, seconds: Duration) -> io::Result<Clients> {
         let Self {
-            case,
-            effort,
-            scratch,
-            ..
+            effort, scratch, ..
         } = *self;
+        let target = self.proxy.addresses[load];
         self.loadgen
-            .drive(case, effort, seconds, self.proxy.address, scratch)
+            .drive(&self.loads[load], effort, seconds, target, scratch)
     }
 
     /// Waits until the proxy holds both sides of every connection; the few descriptors that it has besides are not
     /// worth telling apart.
     fn await_connections(&self, clients: &mut Clients) -> io::Result<()> {
-        let wanted = 2 * self.case.connections(self.effort) as usize;
+        let wanted = 2 * self.loads[MEASURED].connections as usize;
         wait(SLACK, "the connections", || {
             clients.still_there()?;
             Ok(self.watch.descriptors()? >= wanted)
@@ -275,6 +327,12 @@ impl Watch {
         }
         Ok(threads)
     }
+}
+
+/// How long the work of clients took that are done.
+fn latency(clients: &Clients) -> io::Result<Latency> {
+    let latency = clients.count()?.latency_us;
+    latency.ok_or_else(|| clients.process.failure("clients did nothing"))
 }
 
 /// The share of one CPU that was used in the middle of the window that the last sample ends.

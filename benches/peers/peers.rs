@@ -3,7 +3,7 @@
 //! All get the same: one thread, TCP_NODELAY, a backlog and a connection limit that the work does not meet, timeouts that
 //! it does not reach, and no logs.
 
-use crate::process::{PROXY_CPU, Process, Scratch, free_address};
+use crate::process::{Place, Process, Scratch, free_address};
 use clap::ValueEnum;
 use nix::sys::resource::{Resource, getrlimit};
 use std::fmt;
@@ -25,6 +25,19 @@ const SPARE_DESCRIPTORS: u64 = 1_000;
 /// The lines of haproxy.cfg that make it move both directions by splice(2).
 const SPLICE_ALWAYS: &str = "option splice-request\n    option splice-response";
 
+/// Let HAProxy choose when to.
+const SPLICE_AUTO: &str = "option splice-auto";
+
+/// The line of haproxy.cfg that makes it poll without ever sleeping.
+const BUSY_POLLING: &str = "busy-polling";
+
+/// How long the spinning ringway looks for work: more than the pause between two messages of one connection in turn,
+/// some 15 µs to the backend and back, with room for a load that was interrupted; less than what any timer would notice.
+const SPIN: &str = "200us";
+
+/// The default: sleep at once.
+const NO_SPIN: &str = "0us";
+
 /// Who is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Peer {
@@ -37,38 +50,49 @@ pub(crate) enum Peer {
     /// HAProxy told to splice always: left to choose (`option splice-auto`), 2.6 splices nothing of what comes over
     /// loopback (TotalSplicdedBytesOut of its `show info` stays 0).
     HaproxySplice,
+    /// HAProxy left to choose, as its users would.
+    HaproxyAuto,
+    /// HAProxy that polls instead of sleeping.
+    HaproxyBusy,
     /// The relay in `tokio_uring_relay`.
     TokioUring,
     /// Ourselves.
     Ringway,
+    /// Ourselves, awake between messages.
+    RingwaySpin,
 }
 
 /// A proxy that takes connections, or the backend itself in place of one.
 pub(crate) struct Proxy {
-    /// Where clients connect.
-    pub(crate) address: SocketAddr,
+    /// Where clients connect, one address for each backend.
+    pub(crate) addresses: Vec<SocketAddr>,
     /// None: there is no proxy.
     pub(crate) process: Option<Process>,
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Direct,
         Self::Nginx,
         Self::Haproxy,
         Self::HaproxySplice,
+        Self::HaproxyAuto,
+        Self::HaproxyBusy,
         Self::TokioUring,
         Self::Ringway,
+        Self::RingwaySpin,
     ];
 
     /// What has to be installed before it can run here, if anything.
     pub(crate) fn missing(self) -> Option<String> {
         match self {
-            Self::Direct | Self::TokioUring | Self::Ringway => None,
-            Self::Haproxy | Self::HaproxySplice => match program("haproxy") {
-                Some(_) => None,
-                None => Some("HAProxy is missing: apt-get install haproxy".to_owned()),
-            },
+            Self::Direct | Self::TokioUring | Self::Ringway | Self::RingwaySpin => None,
+            Self::Haproxy | Self::HaproxySplice | Self::HaproxyAuto | Self::HaproxyBusy => {
+                match program("haproxy") {
+                    Some(_) => None,
+                    None => Some("HAProxy is missing: apt-get install haproxy".to_owned()),
+                }
+            }
             Self::Nginx => match (program("nginx"), nginx_stream()) {
                 (Some(_), Some(_)) => None,
                 (None, _) | (_, None) => Some(
@@ -83,7 +107,11 @@ impl Peer {
     /// What it calls itself.
     pub(crate) fn version(self) -> Option<String> {
         match self {
-            Self::Direct | Self::HaproxySplice => None,
+            Self::Direct
+            | Self::HaproxySplice
+            | Self::HaproxyAuto
+            | Self::HaproxyBusy
+            | Self::RingwaySpin => None,
             Self::Nginx => version_line("nginx"),
             Self::Haproxy => version_line("haproxy"),
             Self::TokioUring => Some("tokio-uring 0.5, a plain relay".to_owned()),
@@ -91,53 +119,60 @@ impl Peer {
         }
     }
 
-    /// Starts it in front of `backend` and waits until it listens.
-    pub(crate) fn start(self, backend: SocketAddr, scratch: &Scratch) -> io::Result<Proxy> {
+    /// Whether it is one of ours.
+    pub(crate) fn is_ringway(self) -> bool {
+        matches!(self, Self::Ringway | Self::RingwaySpin)
+    }
+
+    /// Starts it in front of each of `backends` and waits until it listens.
+    pub(crate) fn start(self, backends: &[SocketAddr], scratch: &Scratch) -> io::Result<Proxy> {
         if self == Self::Direct {
             return Ok(Proxy {
-                address: backend,
+                addresses: backends.to_vec(),
                 process: None,
             });
         }
-        let address = free_address()?;
-        let (program, args) = self.command(address, backend, scratch)?;
-        let mut process = Process::start(&self.to_string(), PROXY_CPU, &program, args, scratch)?;
-        process.await_listening(address)?;
+        let addresses = free_addresses(backends.len())?;
+        let pairs: Vec<Pair> = addresses
+            .iter()
+            .zip(backends)
+            .map(|(&listen, &backend)| Pair { listen, backend })
+            .collect();
+        let (program, args) = self.command(&pairs, scratch)?;
+        let mut process = Process::start(&self.to_string(), Place::Proxy, &program, args, scratch)?;
+        for &address in &addresses {
+            process.await_listening(address)?;
+        }
         Ok(Proxy {
-            address,
+            addresses,
             process: Some(process),
         })
     }
 
-    fn command(
-        self,
-        address: SocketAddr,
-        backend: SocketAddr,
-        scratch: &Scratch,
-    ) -> io::Result<(PathBuf, Vec<String>)> {
+    fn command(self, pairs: &[Pair], scratch: &Scratch) -> io::Result<(PathBuf, Vec<String>)> {
         let file = scratch.file(&format!("{self}.conf"));
         let config = file.display().to_string();
         let command = match self {
             Self::Direct => unreachable!("direct has no process"),
             Self::Nginx => {
-                fs::write(&file, nginx_config(address, backend, scratch))?;
+                fs::write(&file, nginx_config(pairs, scratch))?;
                 (installed("nginx")?, words(["-e", "stderr", "-c", &config]))
             }
-            Self::Haproxy => {
-                fs::write(&file, haproxy_config(address, backend, ""))?;
-                (installed("haproxy")?, words(["-q", "-db", "-f", &config]))
-            }
-            Self::HaproxySplice => {
-                fs::write(&config, haproxy_config(address, backend, SPLICE_ALWAYS))?;
+            Self::Haproxy | Self::HaproxySplice | Self::HaproxyAuto | Self::HaproxyBusy => {
+                fs::write(&file, self.haproxy_config(pairs))?;
                 (installed("haproxy")?, words(["-q", "-db", "-f", &config]))
             }
             Self::TokioUring => {
-                let (listen, backend) = (address.to_string(), backend.to_string());
+                let [Pair { listen, backend }] = pairs else {
+                    return Err(io::Error::other("this relay has one listener alone"));
+                };
+                let (listen, backend) = (listen.to_string(), backend.to_string());
                 let args = words(["tokio-uring-relay", &listen, &backend]);
                 (std::env::current_exe()?, args)
             }
-            Self::Ringway => {
-                fs::write(&file, ringway_config(address, backend))?;
+            Self::Ringway | Self::RingwaySpin => {
+                let spin = if self == Self::Ringway { NO_SPIN } else { SPIN };
+                fs::write(&file, ringway_config(pairs, spin))?;
                 (
                     env!("CARGO_BIN_EXE_ringway").into(),
                     words(["run", "-c", &config]),
@@ -146,6 +181,40 @@ impl Peer {
         };
         Ok(command)
     }
+
+    fn haproxy_config(self, pairs: &[Pair]) -> String {
+        let (global, option) = match self {
+            Self::HaproxySplice => ("", SPLICE_ALWAYS),
+            Self::HaproxyAuto => ("", SPLICE_AUTO),
+            Self::HaproxyBusy => (BUSY_POLLING, ""),
+            Self::Haproxy
+            | Self::Direct
+            | Self::Nginx
+            | Self::TokioUring
+            | Self::Ringway
+            | Self::RingwaySpin => ("", ""),
+        };
+        haproxy_config(pairs, global, option)
+    }
+}
+
+/// One listener of a proxy and where it leads.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    listen: SocketAddr,
+    backend: SocketAddr,
+}
+
+/// Free addresses, no two the same.
+fn free_addresses(count: usize) -> io::Result<Vec<SocketAddr>> {
+    let mut addresses = Vec::new();
+    while addresses.len() < count {
+        let address = free_address()?;
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    Ok(addresses)
 }
 
 impl fmt::Display for Peer {
@@ -165,66 +234,88 @@ fn installed(name: &str) -> io::Result<PathBuf> {
     program(name).ok_or_else(|| io::Error::other(format!("{name} has gone")))
 }
 
-fn nginx_config(address: SocketAddr, backend: SocketAddr, scratch: &Scratch) -> String {
+fn nginx_config(pairs: &[Pair], scratch: &Scratch) -> String {
     let load = nginx_stream().unwrap_or_default();
     let pid = scratch.path().join("nginx.pid");
     // nginx counts both sides of a proxied connection.
     let connections = 2 * connections_max();
+    let server = |pair: &Pair| {
+        format!(
+            "    server {{\n        \
+                 listen {} backlog=4096;\n        \
+                 proxy_pass {};\n        \
+                 proxy_timeout 1h;\n        \
+                 proxy_half_close on;\n        \
+                 tcp_nodelay on;\n    \
+             }}\n",
+            pair.listen, pair.backend
+        )
+    };
+    let servers: String = pairs.iter().map(server).collect();
     format!(
         "{load}\n\
          daemon off;\n\
          worker_processes 1;\n\
          pid {pid};\n\
          events {{ use epoll; worker_connections {connections}; }}\n\
-         stream {{\n    \
-             server {{\n        \
-                 listen {address} backlog=4096;\n        \
-                 proxy_pass {backend};\n        \
-                 proxy_timeout 1h;\n        \
-                 tcp_nodelay on;\n    \
-             }}\n\
-         }}\n",
+         stream {{\n{servers}}}\n",
         pid = pid.display()
     )
 }
 
-fn haproxy_config(address: SocketAddr, backend: SocketAddr, option: &str) -> String {
+fn haproxy_config(pairs: &[Pair], global: &str, option: &str) -> String {
     let connections = connections_max();
     // A quarter of the spare descriptors: each pipe has two.
     let pipes = SPARE_DESCRIPTORS / 4;
+    let section = |(number, pair): (usize, &Pair)| {
+        format!(
+            "listen peers-{number}\n    \
+                 bind {} backlog 4096\n    \
+                 server backend {}\n    \
+                 {option}\n",
+            pair.listen, pair.backend
+        )
+    };
+    let sections: String = pairs.iter().enumerate().map(section).collect();
     format!(
         "global\n    \
              nbthread 1\n    \
              maxconn {connections}\n    \
              maxpipes {pipes}\n    \
-             no strict-limits\n\
+             no strict-limits\n    \
+             {global}\n\
          defaults\n    \
              mode tcp\n    \
              timeout connect 10s\n    \
              timeout client 1h\n    \
              timeout server 1h\n\
-         listen peers\n    \
-             bind {address} backlog 4096\n    \
-             server backend {backend}\n    \
-             {option}\n"
+         {sections}"
     )
 }
 
-fn ringway_config(address: SocketAddr, backend: SocketAddr) -> String {
+fn ringway_config(pairs: &[Pair], spin: &str) -> String {
+    let tables = |(number, pair): (usize, &Pair)| {
+        format!(
+            "[[listener]]\n\
+             name = \"peers-{number}\"\n\
+             listen = \"{}\"\n\
+             upstream = \"peers-{number}\"\n\
+             idle_timeout = \"1h\"\n\
+             [[upstream]]\n\
+             name = \"peers-{number}\"\n\
+             [[upstream.backend]]\n\
+             address = \"{}\"\n",
+            pair.listen, pair.backend
+        )
+    };
+    let tables: String = pairs.iter().enumerate().map(tables).collect();
     format!(
         "[process]\n\
          workers = 1\n\
+         spin = \"{spin}\"\n\
          [log]\n\
          access = \"off\"\n\
-         [[listener]]\n\
-         name = \"peers\"\n\
-         listen = \"{address}\"\n\
-         upstream = \"peers\"\n\
-         idle_timeout = \"1h\"\n\
-         [[upstream]]\n\
-         name = \"peers\"\n\
-         [[upstream.backend]]\n\
-         address = \"{backend}\"\n"
+         {tables}"
     )
 }
 

@@ -14,11 +14,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-/// Where the measured proxy runs, alone.
-pub(crate) const PROXY_CPU: usize = 0;
+/// Where backends, clients and this process run; the measured proxy has CPU 0 to itself.
+const LOAD_CPU: usize = 1;
 
-/// Where backends, clients and this process run.
-pub(crate) const LOAD_CPU: usize = 1;
+/// Where a child runs, and how eagerly.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// Alone on its CPU.
+    Proxy,
+    /// On the load's CPU.
+    Load,
+    /// There too, when nobody else wants to run (SCHED_IDLE, sched(7)): for clients that spin beside their backend. They
+    /// keep the CPU awake, and give way to the backend at once.
+    IdleLoad,
+}
 
 /// How long anything may take to start listening.
 const START_LIMIT: Duration = Duration::from_secs(10);
@@ -61,20 +70,32 @@ impl Drop for Scratch {
     }
 }
 
+impl Place {
+    /// What starts a program there.
+    fn command(self) -> &'static [&'static str] {
+        match self {
+            Self::Proxy => &["taskset", "-c", "0"],
+            Self::Load => &["taskset", "-c", "1"],
+            Self::IdleLoad => &["chrt", "--idle", "0", "taskset", "-c", "1"],
+        }
+    }
+}
+
 impl Process {
-    /// Starts `program` on `cpu`. Its output goes to `NAME.out` and `NAME.log` in `scratch`.
+    /// Starts `program` at `place`. Its output goes to `NAME.out` and `NAME.log` in `scratch`.
     ///
     /// `setpriv --pdeathsig` ends it with this process however that ends, which needs no unsafe code here.
     pub(crate) fn start<S: AsRef<OsStr>>(
         name: &str,
-        cpu: usize,
+        place: Place,
         program: &Path,
         args: impl IntoIterator<Item = S>,
         scratch: &Scratch,
     ) -> io::Result<Self> {
         let log = scratch.file(&format!("{name}.log"));
         let child = Command::new("setpriv")
-            .args(["--pdeathsig", "TERM", "taskset", "-c", &cpu.to_string()])
+            .args(["--pdeathsig", "TERM"])
+            .args(place.command())
             .arg(program)
             .args(args)
             .stdin(Stdio::null())
@@ -83,6 +104,13 @@ impl Process {
             .spawn()
             .map_err(|error| io::Error::other(format!("setpriv (package util-linux): {error}")))?;
         Ok(Self { child, log })
+    }
+
+    /// Asks it to end.
+    pub(crate) fn terminate(&self) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("Linux pids fit an i32"));
+        // An error means that it has ended already.
+        let _ = kill(pid, Signal::SIGTERM);
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -114,9 +142,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("Linux pids fit an i32"));
-        // An error means that it has ended already.
-        let _ = kill(pid, Signal::SIGTERM);
+        self.terminate();
         let asked = wait(STOP_LIMIT, "the end of a child", || {
             Ok(self.ended()?.is_some())
         });

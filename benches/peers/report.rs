@@ -83,9 +83,10 @@ fn table(case: Case, peers: &[Peer], runs: &[Run]) -> String {
         .split_first()
         .expect("every case has a metric");
     let mut text = format!(
-        "### {}\n\n| | {} | ringway / peer |",
+        "### {}\n\n| | {} | {} / peer |",
         case.title(),
-        column(case, *first)
+        column(case, *first),
+        case.ours()
     );
     for metric in rest {
         let _ = write!(text, " {} |", column(case, *metric));
@@ -110,7 +111,7 @@ fn table(case: Case, peers: &[Peer], runs: &[Run]) -> String {
 fn column(case: Case, metric: Metric) -> String {
     let unit = match case.method() {
         Method::Work(unit) => Some(unit),
-        Method::Idle | Method::Stall => None,
+        Method::Mix | Method::Flood | Method::Idle | Method::Stall => None,
     };
     match (metric, unit) {
         (Metric::Cost, Some(unit)) => format!("CPU {} per {}", unit.cost_scale().1, unit.name()),
@@ -119,7 +120,10 @@ fn column(case: Case, metric: Metric) -> String {
         (Metric::P50, _) => "p50 µs".to_owned(),
         (Metric::P99, _) => "p99 µs".to_owned(),
         (Metric::IdleBytes, _) => "bytes per connection".to_owned(),
-        (Metric::IdleCpu, _) => "% of one CPU".to_owned(),
+        (Metric::Cpu, _) => "% of one CPU".to_owned(),
+        (Metric::Beside, _) => "GB per s beside".to_owned(),
+        (Metric::P99Alone, _) => "p99 µs alone".to_owned(),
+        (Metric::Slowdown, _) => "p99 flooded / alone".to_owned(),
         (Metric::StallGrowth, _) => "growth, KiB".to_owned(),
     }
 }
@@ -132,9 +136,9 @@ fn median_of(case: Case, metric: Metric, peer: Peer, runs: &[Run]) -> String {
     median(&figures).map_or_else(|| NONE.to_owned(), number)
 }
 
-/// Ringway's figure over the peer's, round by round.
+/// Our figure over the peer's, round by round.
 fn ratio(case: Case, metric: Metric, peer: Peer, runs: &[Run]) -> String {
-    if peer == Peer::Ringway {
+    if peer == case.ours() {
         return NONE.to_owned();
     }
     let figure = |who: Peer, round: usize| {
@@ -145,7 +149,7 @@ fn ratio(case: Case, metric: Metric, peer: Peer, runs: &[Run]) -> String {
         .iter()
         .filter(|run| run.case == case && run.peer == peer);
     let ratios = rounds.filter_map(|run| {
-        let ratio = figure(Peer::Ringway, run.round)? / run.figure(metric)?;
+        let ratio = figure(case.ours(), run.round)? / run.figure(metric)?;
         ratio.is_finite().then_some(ratio)
     });
     let ratios = sorted(ratios.collect());
