@@ -143,6 +143,16 @@ impl Wheel {
     pub fn expire(&mut self, now: Time, fired: &mut Vec<u32>) {
         let now = self.nanos_since_origin(now) >> TICK_BITS;
         let now = now.max(self.present);
+        // Several turns fall into one tick. Within it only what was set when already due can fire: all else is later.
+        let bucket_of_now = 1 << (now % u64::from(BUCKETS));
+        if now == self.present && self.used[0] & bucket_of_now == 0 {
+            return;
+        }
+        self.expire_until(now, fired);
+    }
+
+    /// The present moves to `now`, and past every timer on the way.
+    fn expire_until(&mut self, now: u64, fired: &mut Vec<u32>) {
         // Ends: each round empties a bucket, and what it files again sinks to a lower level.
         while let Some(bucket) = self.first_bucket().filter(|bucket| bucket.start <= now) {
             self.present = bucket.start;
@@ -215,6 +225,9 @@ impl Wheel {
     }
 
     fn grow_to(&mut self, id: Id) {
+        if (id as usize) < self.nodes.len() {
+            return;
+        }
         let len = u32::try_from(self.nodes.len()).expect("as many as there are ids");
         self.nodes.extend((len..=id).map(Node::alone));
     }
