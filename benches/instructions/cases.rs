@@ -1,0 +1,269 @@
+//! What is counted: each case is a round of turns that leaves everything as it found it, played over and over.
+
+use crate::scripted::{Arrival, Phase, Receive, Scripted, bell};
+use clap::ValueEnum;
+use ringway::config::{Backend, Config, Listener, Log, Process, Relay, Upstream};
+use ringway::ring::Lane;
+use ringway::upstream::Snapshot;
+use ringway::worker::{Journal, Life, Limits, Mailbox, Message, Record, Setup, Stats, Worker};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, sync_channel};
+
+/// A pattern of work. To add one (another relay engine's, say): a variant here, its row in each match below, and
+/// `--write`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Case {
+    /// 1,000 connections, in each turn one message from each, client and backend by turns
+    Echo128,
+    /// The same where each receive has to be armed again
+    EchoSingle,
+    /// One connection, one message in each turn: what a turn costs by itself
+    Quiet,
+    /// One connection, 16 messages in one turn: the first goes out alone, the others together
+    Train,
+    /// One message from the backend to each of 1,000 connections
+    Fanout,
+    /// Accept, dial, one message, FIN both ways, close; 64 connections at a time
+    Churn,
+    /// 64 KiB from the backend in full buffers, copied
+    Bulk,
+}
+
+const MESSAGE: u16 = 128;
+const BUFFER: u16 = 4096;
+const MANY: u16 = 1000;
+const TRAIN: u64 = 16;
+const CHURN: u16 = 64;
+const WINDOW: usize = 16;
+
+impl Case {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Echo128,
+        Self::EchoSingle,
+        Self::Quiet,
+        Self::Train,
+        Self::Fanout,
+        Self::Churn,
+        Self::Bulk,
+    ];
+
+    /// What the count is divided by.
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Echo128 | Self::EchoSingle | Self::Quiet | Self::Train | Self::Fanout => {
+                "message"
+            }
+            Self::Churn => "connection",
+            Self::Bulk => "64 KiB",
+        }
+    }
+
+    /// Units in one round.
+    fn units(self) -> u64 {
+        match self {
+            Self::Echo128 | Self::EchoSingle => 2 * u64::from(MANY),
+            Self::Quiet => 2,
+            Self::Train => TRAIN,
+            Self::Fanout => MANY.into(),
+            Self::Churn => CHURN.into(),
+            Self::Bulk => 1,
+        }
+    }
+
+    /// Rounds that bring about as many units.
+    pub(crate) fn rounds_of(self, units: u64) -> u64 {
+        units.div_ceil(self.units())
+    }
+
+    /// Plays so many rounds, all of them counted, after a warm-up that is not. How many units that was.
+    pub(crate) fn play(self, rounds: u64) -> io::Result<u64> {
+        let mut stage = Stage::new(self.receive());
+        stage.connect(self.connections())?;
+        for _ in 0..WARM_UP {
+            self.round(&mut stage)?;
+        }
+        stage.worker.ring().phase = Phase::Counted;
+        for _ in 0..rounds {
+            self.round(&mut stage)?;
+        }
+        // Its connections are still open, which is a mistake everywhere but at the end of a process.
+        std::mem::forget(stage);
+        Ok(rounds * self.units())
+    }
+
+    fn receive(self) -> Receive {
+        match self {
+            Self::EchoSingle => Receive::Single,
+            Self::Echo128 | Self::Quiet | Self::Train | Self::Fanout | Self::Churn | Self::Bulk => {
+                Receive::Multishot
+            }
+        }
+    }
+
+    /// Open before the first round.
+    fn connections(self) -> u16 {
+        match self {
+            Self::Echo128 | Self::EchoSingle | Self::Fanout => MANY,
+            Self::Quiet | Self::Train | Self::Bulk => 1,
+            Self::Churn => 0,
+        }
+    }
+
+    fn round(self, stage: &mut Stage) -> io::Result<()> {
+        match self {
+            Self::Echo128 | Self::EchoSingle | Self::Quiet => stage.echo(),
+            Self::Train => stage.train(),
+            Self::Fanout => stage.fanout(),
+            Self::Churn => stage.churn(),
+            Self::Bulk => stage.bulk(),
+        }
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value().expect("no case is hidden");
+        f.pad(value.get_name())
+    }
+}
+
+/// Rounds until no table grows any more.
+const WARM_UP: u64 = 4;
+
+/// A worker on its ring, and the ends of what it holds.
+struct Stage {
+    worker: Worker<Scripted>,
+    /// Slots of the open connections.
+    open: Vec<u32>,
+    clients: u16,
+    records: Receiver<Record>,
+    _post: Sender<Message>,
+}
+
+impl Stage {
+    fn new(receive: Receive) -> Self {
+        let mut ring = Scripted::new(receive);
+        let (post, mailbox) = Mailbox::simulated(bell());
+        let (journal, records) = sync_channel(usize::from(CHURN));
+        let setup = Setup {
+            worker: 0,
+            snapshot: Snapshot::new(Arc::new(config())),
+            listeners: vec![(0, ring.socket())],
+            limits: Arc::new(Limits::new(0, vec![0])),
+            connections_max: 2 * u32::from(MANY),
+            mailbox,
+            stats: Arc::new(Stats::default()),
+            journal: Journal::into(journal),
+        };
+        Self {
+            worker: Worker::new(ring, setup),
+            open: Vec::new(),
+            clients: 0,
+            records,
+            _post: post,
+        }
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
+        match self.worker.ring().phase {
+            Phase::WarmUp => self.worker.turn()?,
+            Phase::Counted => counted_worker_turn(&mut self.worker)?,
+        };
+        Ok(())
+    }
+
+    fn bring(&mut self, arrivals: impl Iterator<Item = Arrival>) -> io::Result<()> {
+        self.worker.ring().arrivals.extend(arrivals);
+        self.turn()
+    }
+
+    /// What the function makes of each open connection.
+    fn bring_each(&mut self, arrival: impl Fn(u32) -> Arrival) -> io::Result<()> {
+        let arrivals: Vec<_> = self.open.iter().map(|slot| arrival(*slot)).collect();
+        self.bring(arrivals.into_iter())
+    }
+
+    /// So many more open connections: accepted, then dialed.
+    fn connect(&mut self, count: u16) -> io::Result<()> {
+        let first = self.clients;
+        self.clients = first.wrapping_add(count);
+        self.turn()?;
+        self.bring((0..count).map(|n| Arrival::Client(client(first.wrapping_add(n)))))?;
+        self.turn()?;
+        self.open.append(&mut self.worker.ring().dialed);
+        Ok(())
+    }
+
+    fn echo(&mut self) -> io::Result<()> {
+        self.bring_each(|slot| Arrival::Bytes(slot, Lane::A, MESSAGE))?;
+        self.bring_each(|slot| Arrival::Bytes(slot, Lane::B, MESSAGE))
+    }
+
+    /// Two more turns: the first message is out, then all the others.
+    fn train(&mut self) -> io::Result<()> {
+        for _ in 1..TRAIN {
+            let more = Arrival::Bytes(self.open[0], Lane::A, MESSAGE);
+            self.worker.ring().arrivals.push(more);
+        }
+        self.bring_each(|slot| Arrival::Bytes(slot, Lane::A, MESSAGE))?;
+        self.turn()?;
+        self.turn()
+    }
+
+    fn fanout(&mut self) -> io::Result<()> {
+        self.bring_each(|slot| Arrival::Bytes(slot, Lane::B, MESSAGE))?;
+        self.turn()
+    }
+
+    fn churn(&mut self) -> io::Result<()> {
+        self.connect(CHURN)?;
+        self.bring_each(|slot| Arrival::Bytes(slot, Lane::A, MESSAGE))?;
+        self.bring_each(|slot| Arrival::Fin(slot, Lane::A))?;
+        self.bring_each(|slot| Arrival::Fin(slot, Lane::B))?;
+        self.open.clear();
+        let told = self.records.try_iter().count();
+        assert_eq!(
+            told,
+            usize::from(CHURN),
+            "every connection ended and was told of"
+        );
+        Ok(())
+    }
+
+    /// Two more turns, as in a train; then the queue is at low water and the half reads on.
+    fn bulk(&mut self) -> io::Result<()> {
+        let buffer = Arrival::Bytes(self.open[0], Lane::B, BUFFER);
+        self.bring(std::iter::repeat_n(buffer, WINDOW))?;
+        self.turn()?;
+        self.turn()
+    }
+}
+
+/// What callgrind counts: from here on, until this returns (`--toggle-collect`). Never inlined, for it must have a name.
+#[inline(never)]
+fn counted_worker_turn(worker: &mut Worker<Scripted>) -> io::Result<Life> {
+    worker.turn()
+}
+
+fn config() -> Config {
+    let backend = |last| Backend::new(SocketAddr::from(([192, 0, 2, last], 80)));
+    let upstream = Upstream::new("u".to_owned(), (1..=4).map(backend).collect());
+    // An adaptive half would leave the copying engine in the middle of a count.
+    let mut listener = Listener::new("l".to_owned(), Vec::new(), 0);
+    listener.relay = Relay::Copy;
+    Config {
+        process: Process::default(),
+        log: Log::default(),
+        listeners: vec![listener],
+        upstreams: vec![upstream],
+    }
+}
+
+/// The next client's address: another one each time, for `ip_hash`.
+fn client(n: u16) -> SocketAddr {
+    let [high, low] = n.to_be_bytes();
+    SocketAddr::from(([10, 0, high, low], 50_000))
+}
