@@ -108,6 +108,11 @@ impl<T> Slots<T> {
         Some(value)
     }
 
+    /// One above the highest slot that was ever used: where a walk by [`key`](Self::key) ends.
+    pub fn reach(&self) -> u32 {
+        u32::try_from(self.generations.len()).expect("at most `max`, a u32")
+    }
+
     /// How many values there are.
     pub fn len(&self) -> usize {
         self.values.len()
@@ -196,6 +201,18 @@ mod tests {
         let mut slots = Slots::with_capacity(0);
         assert_eq!(slots.insert('a'), Err('a'));
         assert!(slots.is_empty() && slots.is_full());
+    }
+
+    #[test]
+    fn a_walk_over_its_reach_meets_every_value() {
+        let mut slots = Slots::with_capacity(9);
+        let keys: Vec<Key> = (0..5).map(|n| slots.insert(n).unwrap()).collect();
+        slots.remove(keys[1]);
+        slots.remove(keys[4]);
+        let met: Vec<_> = (0..slots.reach())
+            .filter_map(|slot| slots.key(slot))
+            .collect();
+        assert_eq!((slots.reach(), met), (5, vec![keys[0], keys[2], keys[3]]));
     }
 
     #[test]

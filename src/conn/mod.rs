@@ -197,6 +197,13 @@ impl Connection {
         }
     }
 
+    /// Others need buffers: moves what waits for a side that has taken nothing since it was asked last out of them.
+    pub fn shed(&mut self, cx: &mut Cx<'_>) {
+        if let State::Relaying(pair) = &mut self.state {
+            pair.shed(self.key, cx);
+        }
+    }
+
     /// Ends it in order: what was received goes out, then FIN both ways.
     pub fn stop(&mut self, cause: Cause, cx: &mut Cx<'_>) {
         match &mut self.state {

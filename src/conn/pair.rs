@@ -143,6 +143,13 @@ impl Pair {
         half.on_buffers(&mut relay);
     }
 
+    pub(super) fn shed(&mut self, key: Key, cx: &mut Cx<'_>) {
+        for side in [Side::Client, Side::Backend] {
+            let (half, mut relay) = self.half(side, key, cx);
+            half.shed(&mut relay);
+        }
+    }
+
     pub(super) fn on_timer(
         &mut self,
         (idle, half_close): (Duration, Duration),

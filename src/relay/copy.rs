@@ -46,6 +46,8 @@ pub(super) struct Copy {
     writing: Writing,
     /// Reads no more once the receive in flight has ended, so that another engine can take over.
     leaving: bool,
+    /// A send has completed since `shed` asked last.
+    taking: bool,
 }
 
 impl Copy {
@@ -56,6 +58,7 @@ impl Copy {
             reading: Reading::Paused,
             writing: Writing::Idle,
             leaving: false,
+            taking: false,
         }
     }
 
@@ -164,6 +167,7 @@ impl Copy {
         rest: Lease,
         cx: &mut Cx<'_>,
     ) -> Step {
+        self.taking = true;
         match (self.writing, result) {
             (Writing::Failed { .. }, _) => {
                 cx.buffers.release(rest);
@@ -191,6 +195,16 @@ impl Copy {
             self.reading = Reading::Paused;
             self.resume(false, cx);
         }
+    }
+
+    /// See [`Half::shed`](super::Half::shed).
+    pub(super) fn shed(&mut self, cx: &mut Cx<'_>) {
+        if std::mem::take(&mut self.taking) || !matches!(self.writing, Writing::Busy(_)) {
+            return;
+        }
+        // Beyond the bound it stays where it is, and others wait.
+        cx.buffers.spill(&mut self.queue);
+        cx.ops.push(Op::Shed { tag: cx.sink_tag() });
     }
 
     /// See [`Half::stop`](super::Half::stop).
@@ -385,8 +399,9 @@ impl Copy {
     }
 }
 
-/// Whether buffers are short: three in four are held, by readers that stall. From then on a half takes one receive at a
-/// time and none while anything is queued, so that further stalled readers hold one buffer each, not sixteen.
+/// Whether buffers are short: three in four are held, by readers that stall, and there is no room left to spill what
+/// waits for them. From then on a half takes one receive at a time and none while anything is queued, so that further
+/// stalled readers hold one buffer each, not sixteen.
 fn is_scarce(cx: &Cx<'_>) -> bool {
-    cx.buffers.free() * 4 < cx.buffers.count()
+    cx.buffers.is_scarce()
 }

@@ -150,6 +150,14 @@ impl Half {
         }
     }
 
+    /// Others need buffers: if the sink has taken nothing since it was asked last, what waits for it moves out of them.
+    /// It counts as queued as before. A splice holds none.
+    pub fn shed(&mut self, cx: &mut Cx<'_>) {
+        if let Engine::Copy(copy) = &mut self.engine {
+            copy.shed(cx);
+        }
+    }
+
     /// Sends on nothing that comes from now on; what was received still goes out, then FIN. Goes on reading, so that
     /// a close later does not answer bytes of a talkative source with a reset that overtakes the last bytes to it.
     pub fn stop(&mut self, cx: &mut Cx<'_>) -> Step {

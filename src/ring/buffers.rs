@@ -1,8 +1,11 @@
 //! The buffers of one ring and who holds each: the kernel, a [`Lease`], or the reserve.
 //!
 //! Owns the area and the chains. A lease is a chain of one or more buffers, linked through a table here, so that a
-//! queue of any length is twelve bytes in its owner. Never hands the same buffer to two holders.
+//! queue of any length is twelve bytes in its owner. Never hands the same buffer to two holders. When buffers run
+//! short, what stalled readers have not taken may go on in segments of ordinary memory ([`crate::spill`]), links of the
+//! same chains whose ids are above those of the buffers.
 
+use crate::spill::{SPILL_MAX, Spill};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fmt;
 use std::ptr::NonNull;
@@ -38,7 +41,7 @@ impl Lease {
         self.buffers == 0
     }
 
-    /// How many buffers it keeps from others.
+    /// How many links it has: buffers that it keeps from others, and spilled segments.
     pub fn buffers(&self) -> u16 {
         self.buffers
     }
@@ -82,7 +85,7 @@ enum Holder {
     Lease,
 }
 
-/// One buffer's place in a chain, and which of its bytes are data.
+/// The place of a buffer or spilled segment in a chain, and which of its bytes are data.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     next: u16,
@@ -95,10 +98,13 @@ struct Slot {
 pub struct Buffers {
     area: NonNull<u8>,
     size: u16,
-    slots: Box<[Slot]>,
+    count: u16,
+    /// The buffers' rows, then those of the segments.
+    slots: Vec<Slot>,
     /// Free buffers, last returned on top: the next one lent is the one most likely in the CPU's cache.
     reserve: Vec<u16>,
     lent: u16,
+    pub(crate) spill: Spill,
 }
 
 // SAFETY: `area` is memory that this value alone owns; the raw pointer is what makes it `!Send` by default. A ring
@@ -132,9 +138,11 @@ impl Buffers {
         Self {
             area,
             size,
-            slots: vec![free; usize::from(count)].into(),
+            count,
+            slots: vec![free; usize::from(count)],
             reserve: (0..count).rev().collect(),
             lent: 0,
+            spill: Spill::new(count, SPILL_MAX),
         }
     }
 
@@ -153,7 +161,7 @@ impl Buffers {
 
     /// How many buffers there are.
     pub fn count(&self) -> usize {
-        self.slots.len()
+        usize::from(self.count)
     }
 
     /// How many are free: in the reserve or waiting in the kernel for bytes.
@@ -171,6 +179,11 @@ impl Buffers {
         usize::from(self.lent)
     }
 
+    /// Whether fewer than a quarter are free.
+    pub fn is_scarce(&self) -> bool {
+        self.free() * 4 < self.count()
+    }
+
     /// The bytes of the lease's first buffer; all of them when it has but one.
     pub fn bytes(&self, lease: &Lease) -> &[u8] {
         if lease.is_empty() {
@@ -182,12 +195,23 @@ impl Buffers {
 
     /// The bytes of every buffer of the lease, in order.
     pub fn segments<'a>(&'a self, lease: &'a Lease) -> impl Iterator<Item = &'a [u8]> {
+        self.links(lease).map(|id| self.data(id))
+    }
+
+    /// The ids of a chain, in order.
+    fn links<'a>(&'a self, lease: &'a Lease) -> impl Iterator<Item = u16> + 'a {
         let mut next = lease.head;
         (0..lease.buffers).map(move |_| {
-            let bytes = self.data(next);
-            next = self.slots[usize::from(next)].next;
-            bytes
+            let id = next;
+            next = self.slots[usize::from(id)].next;
+            id
         })
+    }
+
+    /// The bytes of a lease that are in buffers, and not in segments.
+    pub(crate) fn in_buffers(&self, lease: &Lease) -> usize {
+        let buffers = self.links(lease).filter(|id| *id < self.count);
+        buffers.map(|id| self.data(id).len()).sum()
     }
 
     /// Copies `bytes` into free buffers. `None`, and nothing changed, when the reserve has too few.
@@ -235,7 +259,12 @@ impl Buffers {
             return;
         }
         let tail = self.slots[usize::from(to.tail)];
-        let room = u32::from(self.size - tail.end);
+        // A segment is as long as its bytes.
+        let room = if to.tail < self.count {
+            u32::from(self.size - tail.end)
+        } else {
+            0
+        };
         if more.buffers > 1 || more.bytes > COPY_MAX || more.bytes > room {
             self.link(to, more);
             return;
@@ -325,9 +354,32 @@ impl Buffers {
         self.whole_mut(id)
     }
 
+    /// Makes a lease of a segment. For [`crate::spill`].
+    pub(crate) fn adopt(&mut self, bytes: Box<[u8]>) -> Lease {
+        let end = u16::try_from(bytes.len()).expect("a segment's bounds fit 16 bits");
+        let id = self.spill.put(bytes);
+        let row = Slot {
+            next: NONE,
+            start: 0,
+            end,
+            holder: Holder::Lease,
+        };
+        // Segments take the lowest ids that were never used, so a new one's row is the next.
+        match self.slots.get_mut(usize::from(id)) {
+            Some(slot) => *slot = row,
+            None => self.slots.push(row),
+        }
+        Lease {
+            head: id,
+            tail: id,
+            buffers: 1,
+            bytes: u32::from(end),
+        }
+    }
+
     /// Where a buffer begins in memory. For rings.
     pub(crate) fn address(&self, id: u16) -> *mut u8 {
-        assert!(usize::from(id) < self.slots.len(), "no buffer {id}");
+        assert!(id < self.count, "no buffer {id}");
         // SAFETY: in bounds of the one allocation: `id` is below the count (asserted), which the layout was made from.
         unsafe {
             self.area
@@ -339,6 +391,9 @@ impl Buffers {
     fn data(&self, id: u16) -> &[u8] {
         let slot = self.slots[usize::from(id)];
         assert_eq!(slot.holder, Holder::Lease, "buffer {id} is not leased");
+        if id >= self.count {
+            return &self.spill.segment(id)[usize::from(slot.start)..usize::from(slot.end)];
+        }
         // SAFETY: a leased buffer is not the kernel's to write (asserted), and `&self` keeps Rust from writing it. A
         // send in flight only reads it. `start <= end <= size` is kept by every write to a slot; the area is zeroed
         // at birth, so every byte is initialised.
@@ -401,15 +456,18 @@ impl Buffers {
             lease.head = NONE;
             lease.tail = NONE;
         }
-        self.reserve.push(id);
+        if id < self.count {
+            self.reserve.push(id);
+        } else {
+            self.spill.free(id);
+        }
     }
 }
 
 impl Drop for Buffers {
     fn drop(&mut self) {
-        let count = u16::try_from(self.slots.len()).expect("made from a u16");
         // SAFETY: allocated in `new` with this very layout; a ring closes its kernel side before it drops this.
-        unsafe { dealloc(self.area.as_ptr(), Self::layout(count, self.size)) };
+        unsafe { dealloc(self.area.as_ptr(), Self::layout(self.count, self.size)) };
     }
 }
 
@@ -417,11 +475,12 @@ impl fmt::Debug for Buffers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "Buffers({} of {} B, {} in reserve, {} lent)",
-            self.slots.len(),
+            "Buffers({} of {} B, {} in reserve, {} lent, {} B spilled)",
+            self.count,
             self.size,
             self.reserve.len(),
-            self.lent
+            self.lent,
+            self.spill.bytes()
         )
     }
 }

@@ -94,6 +94,19 @@ impl Inflight {
         }
     }
 
+    /// The bytes of a send that waits for room, and that the kernel has not in hand.
+    pub(crate) fn parked(&mut self, tag: Tag) -> Option<&mut Lease> {
+        match self.row(tag) {
+            Held::Lease {
+                generation,
+                parked: true,
+                lease,
+                ..
+            } if *generation == tag.generation => Some(lease),
+            Held::Nothing | Held::Lease { .. } | Held::Dial { .. } => None,
+        }
+    }
+
     /// The socket of the dial that ended, unless the tag is of an earlier owner.
     pub(crate) fn take_dial(&mut self, tag: Tag) -> Option<Sock> {
         let row = self.row(tag);

@@ -22,6 +22,7 @@ mod op;
 mod pipes;
 mod room;
 mod socket;
+mod spill;
 mod spin;
 mod splice;
 mod time;
@@ -33,6 +34,7 @@ pub use op::{
     Completion, DialOptions, Event, Keepalive, Lane, Op, OpKind, Ops, Readiness, Sock, SockRef,
     Stop, Tag, Until,
 };
+pub use spill::SPILL_MAX;
 pub use time::Time;
 pub use uring::{Uring, UringConfig};
 

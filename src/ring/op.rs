@@ -238,6 +238,12 @@ pub enum Op {
         /// Which of its ops.
         what: OpKind,
     },
+    /// Others need buffers: move what a send of this tag holds, if it waits for room, out of them
+    /// ([`crate::Buffers::spill`]). No completion; harmless when there is no such send, or no room outside.
+    Shed {
+        /// Whose send.
+        tag: Tag,
+    },
     /// shutdown(2). Ends an armed receive (`Both`) with EOF. Never fails in a way that matters; no completion.
     Shutdown {
         /// Which socket.

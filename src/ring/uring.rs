@@ -220,6 +220,10 @@ impl Uring {
                 self.splices.discard(tag);
                 Ok(())
             }
+            Op::Shed { tag } => {
+                self.shed(tag);
+                Ok(())
+            }
             Op::Shutdown { sock, both } => {
                 shutdown(sock, both);
                 Ok(())
@@ -335,9 +339,19 @@ impl Uring {
         let Some(sock) = self.inflight.park(tag, true) else {
             return;
         };
+        if self.buffers.is_scarce() {
+            self.shed(tag);
+        }
         let number = user_data(OpKind::Send, tag);
         if self.room.await_room(sock, number).is_err() {
             self.roomy.push(number);
+        }
+    }
+
+    /// Moves what a parked send holds out of the buffers. One that the kernel has in hand stays where it is.
+    fn shed(&mut self, tag: Tag) {
+        if let Some(lease) = self.inflight.parked(tag) {
+            self.buffers.spill(lease);
         }
     }
 
@@ -752,7 +766,7 @@ fn owner(user_data: u64) -> Option<(OpKind, Tag)> {
 }
 
 fn length(bytes: &[u8]) -> u32 {
-    u32::try_from(bytes.len()).expect("a buffer is at most 32 KiB")
+    u32::try_from(bytes.len()).expect("a buffer or segment is under 64 KiB")
 }
 
 fn errno_of(error: &io::Error) -> Errno {

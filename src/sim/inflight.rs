@@ -128,6 +128,21 @@ impl Inflight {
         }
     }
 
+    /// The bytes of a send that has not happened yet.
+    pub(super) fn waiting_send(&mut self, tag: Tag) -> Option<&mut Lease> {
+        self.flights
+            .iter_mut()
+            .find_map(|flight| match &mut flight.wait {
+                Wait::Send { lease, .. } if flight.tag == tag && !flight.finished => Some(lease),
+                Wait::Send { .. }
+                | Wait::Accept { .. }
+                | Wait::Dial(_)
+                | Wait::Recv { .. }
+                | Wait::Splice { .. }
+                | Wait::Poll { .. } => None,
+            })
+    }
+
     /// Ops that outlive the connections: what listeners and mailboxes wait for.
     pub(super) fn is_lasting(wait: &Wait) -> bool {
         match wait {

@@ -7,7 +7,7 @@ use super::agenda::Happening;
 use super::inflight::{Flight, Inflight, NO_SOCKET};
 use super::pipes::Pipes;
 use super::world::World;
-use crate::ring::{Buffers, Completion, Event, Lane, OpKind, Ops, Ring, Time, Until};
+use crate::ring::{Buffers, Completion, Event, Lane, OpKind, Ops, Ring, SPILL_MAX, Time, Until};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
@@ -58,10 +58,14 @@ impl SimRing {
         let mut it = world.borrow_mut();
         let multishot = it.chance.below(2) == 0;
         let lent_max = (usize::from(count) * it.chance.pick(&[1, 2, 3]) / 4).max(1);
+        // Often less than there would be to spill, sometimes nothing.
+        let spill = it
+            .chance
+            .pick(&[0, 4 << 10, 64 << 10, SPILL_MAX, SPILL_MAX]);
         drop(it);
         Self {
             world,
-            buffers: Buffers::new(count, size),
+            buffers: Buffers::new(count, size).with_spill(spill),
             lent: Vec::new(),
             mode: Mode {
                 multishot,
@@ -108,6 +112,12 @@ impl SimRing {
         if free != self.buffers.count() {
             let held = self.buffers.count() - free;
             world.fail(format_args!("{held} buffers outlive their connections"));
+        }
+        if self.buffers.spilled() > 0 {
+            let spilled = self.buffers.spilled();
+            world.fail(format_args!(
+                "{spilled} spilled bytes outlive their connections"
+            ));
         }
         self.pipes.check_end(&world);
         if world.open_fds() != fds {

@@ -3,6 +3,7 @@
 use super::agenda::Happening;
 use super::inflight::{Dial, NO_SOCKET, Wait};
 use super::ring::{Posted, SimRing};
+use super::tcp::Side;
 use super::world::{Fd, World};
 use crate::ring::{Completion, Errno, Event, Op, OpKind, Readiness, Sock, SockRef, Tag};
 use std::net::SocketAddr;
@@ -49,6 +50,9 @@ impl SimRing {
                     world.fail(format_args!("send of nothing on socket {}", sock.number()));
                 }
                 self.launch(tag, sock.number(), Wait::Send { conn, lease }, world);
+                if self.buffers.is_scarce() && !world.conns[conn].tcp.can_send(Side::Program) {
+                    self.shed(tag);
+                }
             }
             Op::Splice {
                 tag,
@@ -61,8 +65,16 @@ impl SimRing {
             Op::Poll { tag, sock } => self.submit_poll(tag, sock, world),
             Op::Cancel { tag, what } => self.inflight.cancel(tag, what),
             Op::Unsent { tag, sock } => self.answer_unsent(tag, sock, world),
+            Op::Shed { tag } => self.shed(tag),
             Op::Shutdown { sock, both } => shutdown(sock, both, world),
             Op::Close { sock, reset } => self.close(sock, reset, world),
+        }
+    }
+
+    /// A send that has not happened yet waits, as if it were parked.
+    fn shed(&mut self, tag: Tag) {
+        if let Some(lease) = self.inflight.waiting_send(tag) {
+            self.buffers.spill(lease);
         }
     }
 

@@ -43,6 +43,7 @@ impl Trace {
             Op::Poll { sock, .. } => (5, sock.number()),
             Op::Cancel { .. } => (6, 0),
             Op::Unsent { sock, .. } => (12, sock.number()),
+            Op::Shed { tag } => (15, tag.slot.cast_signed()),
             Op::Shutdown { sock, both } => (7 + u64::from(*both), sock.number()),
             Op::Close { sock, reset } => (9 + u64::from(*reset), sock.as_ref().number()),
         };

@@ -10,6 +10,7 @@ mod journal;
 mod limits;
 mod listen;
 mod mailbox;
+mod shed;
 mod stats;
 
 pub use journal::{Journal, Record};
@@ -24,6 +25,7 @@ use crate::ring::{Completion, Event, Lane, Lease, Op, Ops, Ring, Sock, Tag, Time
 use crate::upstream::Snapshot;
 use accept::Accepting;
 use drain::Drain;
+use shed::Sweep;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -70,6 +72,7 @@ pub struct Worker<R> {
     wheel: Wheel,
     fired: Vec<u32>,
     starved: VecDeque<(Key, Lane)>,
+    sweep: Sweep,
     snapshot: Rc<Snapshot>,
     listeners: Vec<Accepting>,
     limits: Arc<Limits>,
@@ -96,6 +99,7 @@ impl<R: Ring> Worker<R> {
             wheel: Wheel::new(now),
             fired: Vec::new(),
             starved: VecDeque::new(),
+            sweep: Sweep::default(),
             snapshot: Rc::new(setup.snapshot),
             listeners: setup
                 .listeners
@@ -131,11 +135,13 @@ impl<R: Ring> Worker<R> {
         }
         self.done = done;
         self.on_timers(now);
+        self.shed_stalled(now);
         self.feed_starved(now);
         self.resume_accepting(now);
         self.on_drain(now);
+        let spilled = self.ring.buffers().spilled();
         self.stats
-            .on_turn(self.connections.len(), self.ring.overflows());
+            .on_turn(self.connections.len(), self.ring.overflows(), spilled);
         Ok(self.life())
     }
 
@@ -165,9 +171,11 @@ impl<R: Ring> Worker<R> {
     }
 
     fn until(&mut self) -> Until {
+        let sweep = self.next_sweep();
         let accepts = self.listeners.iter().filter_map(Accepting::resumes);
         let drain = self.drain.as_ref().and_then(Drain::next);
-        let first = accepts.chain(self.wheel.next()).chain(drain).min();
+        let timers = self.wheel.next().into_iter().chain(drain).chain(sweep);
+        let first = accepts.chain(timers).min();
         if self.is_drained() || self.can_feed() {
             return Until::Now;
         }

@@ -42,6 +42,8 @@ pub struct Stats {
     pub turns: Counter,
     /// Overflows of the completion queue.
     pub overflows: Gauge,
+    /// Bytes for stalled readers that were moved out of the buffers.
+    pub spilled_bytes: Gauge,
 }
 
 impl Stats {
@@ -96,9 +98,10 @@ impl Stats {
         }
     }
 
-    pub(super) fn on_turn(&self, open: usize, overflows: u64) {
+    pub(super) fn on_turn(&self, open: usize, overflows: u64, spilled: usize) {
         self.turns.add(1);
         self.open.set(open as u64);
         self.overflows.set(overflows);
+        self.spilled_bytes.set(spilled as u64);
     }
 }

@@ -116,6 +116,65 @@ impl Bench {
         });
     }
 
+    fn send(&mut self, sock: &Sock, lease: Lease, poll_first: bool) {
+        self.ops.push(Op::Send {
+            tag: A,
+            sock: sock.as_ref(),
+            lease,
+            poll_first,
+        });
+    }
+
+    fn sent(&mut self) -> (Result<u32, Errno>, Lease) {
+        match self.next().event {
+            Event::Sent { result, rest } => (result, rest),
+            other => panic!("not a send: {other:?}"),
+        }
+    }
+
+    /// Sends [`byte`]s, so many at a time, until a send waits for room; how many in all.
+    fn fill(&mut self, sock: &Sock, each: usize) -> usize {
+        let mut handed = 0;
+        while handed < 64 << 20 {
+            let bytes: Vec<u8> = (handed..handed + each).map(byte).collect();
+            handed += each;
+            let lease = self.ring.buffers().write(&bytes).unwrap();
+            self.send(sock, lease, false);
+            self.poke();
+            if self.done.is_empty() {
+                return handed;
+            }
+            let (result, rest) = self.sent();
+            result.unwrap();
+            if !rest.is_empty() {
+                self.send(sock, rest, true);
+                self.poke();
+                assert!(self.done.is_empty(), "no room, yet sent: {:?}", self.done);
+                return handed;
+            }
+        }
+        panic!("a socket that never fills");
+    }
+
+    /// Lets the other end read all `bytes` bytes, and sends what still waits.
+    fn drain(&mut self, sock: &Sock, mut near: TcpStream, bytes: usize) {
+        let reader = std::thread::spawn(move || {
+            let mut got = vec![0; bytes];
+            near.read_exact(&mut got).unwrap();
+            got
+        });
+        loop {
+            let (result, rest) = self.sent();
+            result.unwrap();
+            if rest.is_empty() {
+                break;
+            }
+            self.send(sock, rest, true);
+        }
+        let got = reader.join().unwrap();
+        assert!(got == (0..bytes).map(byte).collect::<Vec<_>>());
+    }
+
     fn close(&mut self, sock: Sock, reset: bool) {
         self.ops.push(Op::Close { sock, reset });
         self.poke();
@@ -129,6 +188,11 @@ fn pair() -> (TcpStream, Sock) {
     near.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     let (far, _) = listener.accept().unwrap();
     (near, Sock::from(OwnedFd::from(far)))
+}
+
+/// What stands at this place of a stream: it repeats only after a prime number of bytes.
+fn byte(at: usize) -> u8 {
+    u8::try_from(at % 251).unwrap()
 }
 
 fn both_modes(test: impl Fn(Bench)) {
@@ -292,6 +356,75 @@ fn a_full_socket_takes_part_and_hands_back_the_rest() {
     let mut got = Vec::new();
     near.read_to_end(&mut got).unwrap();
     assert_eq!(got.len(), sent);
+}
+
+#[test]
+fn a_send_that_waits_is_shed_and_delivers_every_byte_in_order() {
+    let mut bench = Bench::new(RecvMode::SingleShot);
+    let (near, sock) = pair();
+    let handed = bench.fill(&sock, 8192);
+    assert!(bench.ring.buffers().free() < 16);
+    bench.ops.push(Op::Shed { tag: A });
+    bench.poke();
+    let held = (
+        bench.ring.buffers().free(),
+        bench.ring.buffers().spilled() > 0,
+    );
+    assert_eq!(held, (16, true));
+    bench.drain(&sock, near, handed);
+    assert_eq!(bench.ring.buffers().spilled(), 0);
+    bench.close(sock, false);
+}
+
+#[test]
+fn a_send_that_finds_no_room_while_buffers_are_scarce_is_shed_at_once() {
+    let mut bench = Bench::new(RecvMode::SingleShot);
+    let (near, sock) = pair();
+    // Of sixteen only four are left: whatever a send holds of them, fewer than a quarter are free.
+    let others = bench.ring.buffers().write(&[0; 12 * 1024]).unwrap();
+    let handed = bench.fill(&sock, 4096);
+    assert_eq!(bench.ring.buffers().free(), 4);
+    assert!(bench.ring.buffers().spilled() > 0);
+    bench.drain(&sock, near, handed);
+    bench.ring.buffers().release(others);
+    bench.close(sock, false);
+}
+
+#[test]
+fn shedding_touches_nothing_but_a_send_that_waits() {
+    let mut bench = Bench::new(RecvMode::SingleShot);
+    let (mut near, sock) = pair();
+    let lease = bench.ring.buffers().write(b"in hand").unwrap();
+    bench.ops.push(Op::Shed { tag: A });
+    bench.send(&sock, lease, false);
+    bench.ops.push(Op::Shed { tag: A });
+    bench.ops.push(Op::Shed { tag: B });
+    let (result, rest) = bench.sent();
+    assert_eq!((result, rest.is_empty()), (Ok(7), true));
+    assert_eq!(bench.ring.buffers().spilled(), 0);
+    let mut got = [0; 7];
+    near.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"in hand");
+    bench.close(sock, false);
+}
+
+#[test]
+fn a_shed_send_is_cancelled_like_any_other() {
+    let mut bench = Bench::new(RecvMode::SingleShot);
+    let (near, sock) = pair();
+    bench.fill(&sock, 8192);
+    bench.ops.push(Op::Shed { tag: A });
+    bench.ops.push(Op::Cancel {
+        tag: A,
+        what: OpKind::Send,
+    });
+    let (result, rest) = bench.sent();
+    assert_eq!(result, Err(Errno::ECANCELED));
+    assert_eq!(bench.ring.buffers().spilled(), rest.len() as usize);
+    bench.ring.buffers().release(rest);
+    assert_eq!(bench.ring.buffers().spilled(), 0);
+    bench.close(sock, false);
+    drop(near);
 }
 
 #[test]
