@@ -77,11 +77,9 @@ impl Spill {
 }
 
 impl Buffers {
-    /// Keeps at most `bytes` outside of the buffers instead of [`SPILL_MAX`].
-    #[must_use]
-    pub fn with_spill(mut self, bytes: usize) -> Self {
+    /// Spills at most `bytes` in all from now on, instead of [`SPILL_MAX`].
+    pub fn limit_spill(&mut self, bytes: usize) {
         self.spill.max = bytes;
-        self
     }
 
     /// Bytes of memory that leases hold outside of the buffers.
@@ -197,7 +195,8 @@ mod tests {
 
     #[test]
     fn at_the_bound_nothing_changes_until_something_is_freed() {
-        let mut buffers = Buffers::new(4, 4).with_spill(6);
+        let mut buffers = Buffers::new(4, 4);
+        buffers.limit_spill(6);
         let mut first = buffers.write(b"abcd").unwrap();
         let mut second = buffers.write(b"efg").unwrap();
         assert!(buffers.spill(&mut first));
@@ -273,7 +272,8 @@ mod tests {
         ) {
             const COUNT: u16 = 12;
             const BOUND: usize = 96;
-            let mut buffers = Buffers::new(COUNT, 8).with_spill(BOUND);
+            let mut buffers = Buffers::new(COUNT, 8);
+            buffers.limit_spill(BOUND);
             let mut queues: [(Lease, Vec<u8>); 3] = Default::default();
             for (at, act) in acts {
                 let (lease, model) = &mut queues[at];

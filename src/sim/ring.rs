@@ -63,9 +63,11 @@ impl SimRing {
             .chance
             .pick(&[0, 4 << 10, 64 << 10, SPILL_MAX, SPILL_MAX]);
         drop(it);
+        let mut buffers = Buffers::new(count, size);
+        buffers.limit_spill(spill);
         Self {
             world,
-            buffers: Buffers::new(count, size).with_spill(spill),
+            buffers,
             lent: Vec::new(),
             mode: Mode {
                 multishot,

@@ -13,6 +13,7 @@ mod rules;
     reason = "a sabotage names one op and passes on every other"
 )]
 mod sabotage;
+mod scarce;
 mod worker;
 
 use relay::Relay;

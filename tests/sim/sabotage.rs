@@ -2,7 +2,9 @@
 
 use crate::relay::Relay;
 use crate::{HELD_MAX, backend_address};
-use ringway::ring::{Buffers, Completion, Event, Lease, Op, Ops, Ring, Sock, Time, Until};
+use ringway::ring::{
+    Buffers, Completion, Event, Lease, Op, Ops, Ring, SPILL_MAX, Sock, Time, Until,
+};
 use ringway::sim::{Appetite, Demands, Faults, Script, SimRing, Step, World};
 use std::cell::RefCell;
 use std::io;
@@ -143,6 +145,45 @@ fn a_byte_that_is_lost_is_caught() {
                 buffers.consume(lease, 1);
             }
         });
+    });
+}
+
+#[test]
+fn sends_that_are_spilled_before_they_go_out_are_like_any_other() {
+    sabotage_ops(|buffers, op, ops| {
+        change_sends(buffers, op, ops, |buffers, lease| {
+            buffers.limit_spill(SPILL_MAX);
+            assert!(buffers.spill(lease), "far below the bound");
+        });
+    });
+}
+
+#[test]
+#[should_panic(expected = "was sent a wrong byte")]
+fn a_spill_that_loses_the_order_is_caught() {
+    sabotage_ops(|buffers, op, ops| {
+        change_sends(buffers, op, ops, |buffers, lease| {
+            let mut links: Vec<_> = buffers.segments(lease).map(<[u8]>::to_vec).collect();
+            links.reverse();
+            buffers.release(lease.take());
+            *lease = buffers.write(&links.concat()).expect("as many as before");
+            buffers.limit_spill(SPILL_MAX);
+            assert!(buffers.spill(lease), "far below the bound");
+        });
+    });
+}
+
+#[test]
+#[should_panic(expected = "spilled bytes outlive their connections")]
+fn a_segment_that_nobody_frees_is_caught() {
+    sabotage_ops(|buffers, op, ops| {
+        if let Op::Close { .. } = op {
+            let mut lease = buffers.write(b"kept").expect("buffers enough");
+            buffers.limit_spill(SPILL_MAX);
+            assert!(buffers.spill(&mut lease), "far below the bound");
+            std::mem::forget(lease);
+        }
+        ops.push(op);
     });
 }
 

@@ -123,6 +123,8 @@ struct Play {
     limits: Arc<Limits>,
     stats: Arc<Stats>,
     records: Receiver<Record>,
+    /// The most that was spilled at any time.
+    spilled: u64,
 }
 
 impl Play {
@@ -157,6 +159,7 @@ impl Play {
             limits,
             stats,
             records,
+            spilled: 0,
         }
     }
 
@@ -224,6 +227,7 @@ impl Play {
 
     /// Accepted is open and ended, and each open one has one place.
     fn check_counts(&mut self) {
+        self.spilled = self.spilled.max(self.stats.spilled_bytes.get());
         let ended: u64 = self.stats.ended.iter().map(|counter| counter.get()).sum();
         let open = self.worker.connections() as u64;
         assert_eq!(
@@ -309,8 +313,8 @@ impl Play {
     }
 }
 
-/// Plays one world; the hash of its trace.
-fn play(seed: u64, haste: Haste) -> (u64, Arc<Stats>) {
+/// Plays one world; the hash of its trace, what was counted, and the most that was spilled.
+fn play(seed: u64, haste: Haste) -> (u64, Arc<Stats>, u64) {
     let _replay = Replay(seed);
     let mut play = Play::new(seed, haste);
     let turns = match haste {
@@ -330,7 +334,7 @@ fn play(seed: u64, haste: Haste) -> (u64, Arc<Stats>) {
     );
     play.worker.ring().check_end(1); // the bell
     let hash = play.world.borrow().trace_hash();
-    (hash, play.stats)
+    (hash, play.stats, play.spilled)
 }
 
 /// Every kind of world of one seed.
@@ -360,11 +364,9 @@ fn the_worker_does_the_same_in_the_same_world() {
 
 #[test]
 fn the_worlds_reach_every_way_to_end_and_every_fault_that_is_counted() {
-    let stats: Vec<_> = (0..200)
-        .flat_map(|seed| {
-            [Haste::Patient, Haste::Draining, Haste::Hurried].map(|haste| play(seed, haste).1)
-        })
-        .collect();
+    let hastes = [Haste::Patient, Haste::Draining, Haste::Hurried];
+    let plays = (0..200).flat_map(|seed| hastes.map(|haste| play(seed, haste)));
+    let (stats, spilled): (Vec<_>, Vec<_>) = plays.map(|(_, stats, most)| (stats, most)).unzip();
     let sum = |count: fn(&Stats) -> u64| stats.iter().map(|stats| count(stats)).sum::<u64>();
     for cause in Cause::ALL {
         let ended: u64 = stats
@@ -380,6 +382,8 @@ fn the_worlds_reach_every_way_to_end_and_every_fault_that_is_counted() {
             cause.word()
         );
     }
+    let worlds = spilled.iter().filter(|most| **most > 0).count();
+    assert!(worlds >= 10, "only {worlds} spilled");
     assert!(sum(|stats| stats.enobufs.get()) > 0);
     assert!(sum(|stats| stats.stale.get()) > 0);
     assert!(sum(|stats| stats.overflows.get()) > 0);
