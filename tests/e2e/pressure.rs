@@ -109,7 +109,9 @@ fn beside_stalled_readers(readers: usize, act: impl FnOnce(Beside<'_>)) -> u64 {
          [[upstream]]\nname = \"echo\"\n[[upstream.backend]]\naddress = \"{}\"\n",
         echo.address()
     );
-    let proxy = Setup::before(&flood).more(&more).start();
+    // A splice would hold no buffers, but pipes.
+    let copying = Setup::before(&flood).listener("relay = \"copy\"");
+    let proxy = copying.more(&more).start();
     let client = Peer::connect(proxy.address_of("echo"));
     client.send(b"warm");
     client.expect(b"warm");

@@ -1,7 +1,7 @@
 //! A worker with few buffers and many readers that stand still: what waits for them moves out of the way of others.
 
 use crate::Replay;
-use ringway::config::{Backend, Config, Listener, Log, Process, Upstream};
+use ringway::config::{Backend, Config, Listener, Log, Process, Relay, Upstream};
 use ringway::relay::HIGH_WATER;
 use ringway::ring::{Ring, SPILL_MAX, Time};
 use ringway::sim::{Appetite, Demands, Faults, Script, SimRing, Step, World};
@@ -37,6 +37,7 @@ fn config() -> Config {
         let mut listener = Listener::new(name.into(), Vec::new(), upstream);
         listener.idle_timeout = PATIENCE;
         listener.half_close_timeout = PATIENCE;
+        listener.relay = Relay::Copy; // a splice holds no buffer
         listener
     };
     let upstream = |name: &str, last| Upstream::new(name.into(), vec![Backend::new(address(last))]);
