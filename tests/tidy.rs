@@ -45,6 +45,7 @@ const DOORS: &[(&str, &str, &[&str])] = &[
         &["Stats", "Journal", "Record", "Limits"],
     ),
     ("control", "worker", &["Worker", "Setup", "Life", "bind"]),
+    ("control", "worker", &["Board", "Handover"]),
     ("base", "ring", &["Time"]),
     ("config", "ring", &["Keepalive"]),
 ];

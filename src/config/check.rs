@@ -114,6 +114,7 @@ fn listener(mut table: Table<'_>, upstreams: &[Upstream], unique: &mut Unique) -
     table.set("backlog", &mut listener.backlog, |v| {
         value::integer(v, 1..=BACKLOG_MAX)
     });
+    table.set("incoming_cpu", &mut listener.incoming_cpu, value::flag);
     table.set("nodelay", &mut listener.nodelay, value::flag);
     table.set(
         "idle_timeout",

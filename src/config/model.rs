@@ -97,6 +97,9 @@ pub struct Listener {
     pub relay: Relay,
     /// Connections that may wait to be accepted (listen(2); the system's somaxconn caps it). Default 65535.
     pub backlog: u32,
+    /// SO_INCOMING_CPU (socket(7)) on each worker's listening socket: the worker on the CPU that took a client's first
+    /// packet gets the connection, and keeps it. Default false.
+    pub incoming_cpu: bool,
     /// TCP_NODELAY on client sockets: send small messages at once. Default true.
     pub nodelay: bool,
     /// Close when no byte moved either way for this long. Default 10 min.
@@ -204,6 +207,7 @@ impl Listener {
             mode: Mode::Tcp,
             relay: Relay::Auto,
             backlog: 65_535,
+            incoming_cpu: false,
             nodelay: true,
             idle_timeout: Duration::from_mins(10),
             half_close_timeout: Duration::from_secs(30),

@@ -40,6 +40,7 @@ impl Config {
         out.key("mode", string(MODES.name(listener.mode)));
         out.key("relay", string(RELAYS.name(listener.relay)));
         out.key("backlog", listener.backlog);
+        out.key("incoming_cpu", listener.incoming_cpu);
         out.key("nodelay", listener.nodelay);
         out.key("idle_timeout", duration(listener.idle_timeout));
         out.key("half_close_timeout", duration(listener.half_close_timeout));

@@ -4,6 +4,7 @@
 mod access_log;
 mod cpus;
 mod limits;
+mod load;
 mod logging;
 mod map;
 mod proxy;

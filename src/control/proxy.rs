@@ -1,11 +1,15 @@
 //! A running proxy: its threads, where it listens, and how to tell it to stop.
 
 use super::access_log::AccessLog;
+use super::load::{Meter, Thread};
 use super::{cpus, limits};
 use crate::config::Config;
 use crate::ring::{RecvMode, SetupError, Sock, Uring, UringConfig, recv_mode};
 use crate::upstream::Snapshot;
-use crate::worker::{self, Life, Limits, Mailbox, Message, Post, Setup, Stats, Worker};
+use crate::worker::{
+    self, Board, Handover, Life, Limits, Mailbox, Message, Post, Setup, Stats, Worker,
+};
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -41,7 +45,10 @@ pub struct Proxy {
     bound: Vec<(u16, SocketAddr)>,
     posts: Vec<Post>,
     stats: Vec<Arc<Stats>>,
+    board: Arc<Board>,
     threads: Vec<JoinHandle<()>>,
+    /// The same, as the kernel knows them, once all have started.
+    started: Vec<Thread>,
     finished: watch::Receiver<usize>,
     limits: Arc<Limits>,
     log: AccessLog,
@@ -56,17 +63,23 @@ impl Proxy {
         let recv = recv_mode()?;
         let config = Arc::new(config);
         let cpus = cpus::choose(&config.process.workers).map_err(StartError)?;
-        let (listeners, bound) = bind(&config, cpus.len())?;
+        if let Some(warning) = cpus::incoming_cpu_warning(&config.listeners, &cpus::release()) {
+            tracing::warn!("{warning}");
+        }
+        let (listeners, bound) = bind(&config, &cpus)?;
+        let (posts, mailboxes) = mailboxes(cpus.len())?;
         let limits = limits_of(&config, cpus.len());
         let log = AccessLog::start(&config.log).map_err(StartError)?;
         let (done, finished) = watch::channel(0);
         let mut proxy = Self {
             recv,
+            board: Arc::new(Board::new(cpus.len())),
             cpus,
             bound,
-            posts: Vec::new(),
+            posts,
             stats: Vec::new(),
             threads: Vec::new(),
+            started: Vec::new(),
             finished,
             limits: limits.0,
             log,
@@ -74,12 +87,10 @@ impl Proxy {
         };
         let (ready, started) = mpsc::channel();
         let snapshot = Snapshot::new(Arc::clone(&proxy.config));
-        for (listeners, number) in listeners.into_iter().zip(0..) {
-            let (post, mailbox) =
-                Mailbox::new().map_err(|e| StartError(format!("cannot make a mailbox: {e}")))?;
+        for ((listeners, mailbox), number) in listeners.into_iter().zip(mailboxes).zip(0..) {
             let stats = Arc::new(Stats::default());
-            proxy.posts.push(post);
             proxy.stats.push(Arc::clone(&stats));
+            let (board, posts) = (Arc::clone(&proxy.board), proxy.posts.clone());
             let setup = Setup {
                 worker: number,
                 snapshot: snapshot.clone(),
@@ -87,6 +98,7 @@ impl Proxy {
                 limits: Arc::clone(&proxy.limits),
                 connections_max: limits.1,
                 mailbox,
+                handover: Handover::new(usize::from(number), board, posts),
                 stats,
                 journal: proxy.log.journal.clone(),
             };
@@ -94,9 +106,12 @@ impl Proxy {
             proxy.spawn(cpu, listeners, setup, ready.clone(), done.clone())?;
         }
         drop(ready);
-        match started.iter().find_map(Result::err) {
-            None => Ok(proxy),
-            Some(error) => {
+        match started.iter().collect::<Result<_, _>>() {
+            Ok(started) => {
+                proxy.started = started;
+                Ok(proxy)
+            }
+            Err(error) => {
                 proxy.drain(Duration::ZERO, Duration::ZERO);
                 proxy.join();
                 Err(error)
@@ -109,17 +124,18 @@ impl Proxy {
         cpu: usize,
         listeners: Vec<(u16, OwnedFd)>,
         setup: Setup,
-        ready: mpsc::Sender<Result<(), StartError>>,
+        ready: mpsc::Sender<Result<Thread, StartError>>,
         done: watch::Sender<usize>,
     ) -> Result<(), StartError> {
         let recv = self.recv;
+        let number = usize::from(setup.worker);
         let thread = thread::Builder::new()
             .name(format!("worker-{}", setup.worker))
             .spawn(move || {
                 match prepare(cpu, listeners, setup, recv) {
                     Ok(worker) => {
                         // Gone when another worker failed to start: then a drain is already posted.
-                        let _ = ready.send(Ok(()));
+                        let _ = ready.send(Ok(Thread::this(number)));
                         drop(ready);
                         turn(worker);
                     }
@@ -175,6 +191,28 @@ impl Proxy {
         self.limits.open()
     }
 
+    /// Connections of each worker.
+    pub fn connections(&self) -> Vec<u64> {
+        (0..self.board.workers())
+            .map(|worker| self.board.connections(worker))
+            .collect()
+    }
+
+    /// Clients that were accepted by one worker and taken by another.
+    pub fn handed_over(&self) -> u64 {
+        self.stats.iter().map(|stats| stats.handed_over.get()).sum()
+    }
+
+    /// Tells the workers, once a second and for ever, how busy each of them is. Where nobody does, new connections are
+    /// spread by the numbers of open ones alone.
+    pub async fn watch_load(&self) -> Infallible {
+        let mut meter = Meter::new(&self.started);
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            meter.read(&self.board);
+        }
+    }
+
     /// Stops accepting; ends the open connections evenly `over` this long, what is left at the `deadline`.
     pub fn drain(&self, over: Duration, deadline: Duration) {
         self.posts
@@ -206,13 +244,13 @@ type Listeners = Vec<Vec<(u16, OwnedFd)>>;
 /// Binds everything: for each worker its sockets, and what was bound.
 fn bind(
     config: &Config,
-    workers: usize,
+    cpus: &[usize],
 ) -> Result<(Listeners, Vec<(u16, SocketAddr)>), StartError> {
-    let mut listeners: Vec<_> = (0..workers).map(|_| Vec::new()).collect();
+    let mut listeners: Vec<_> = cpus.iter().map(|_| Vec::new()).collect();
     let mut bound = Vec::new();
     for (rules, at) in config.listeners.iter().zip(0..) {
         for &address in &rules.listen {
-            let made = worker::bind(rules, address, workers);
+            let made = worker::bind(rules, address, cpus);
             let (sockets, address) = made.map_err(|e| refused(&rules.name, address, &e))?;
             bound.push((at, address));
             for (worker, socket) in listeners.iter_mut().zip(sockets) {
@@ -221,6 +259,14 @@ fn bind(
         }
     }
     Ok((listeners, bound))
+}
+
+/// A mailbox for each worker, and the way into each.
+fn mailboxes(workers: usize) -> Result<(Vec<Post>, Vec<Mailbox>), StartError> {
+    let made = (0..workers).map(|_| Mailbox::new());
+    made.collect::<io::Result<Vec<_>>>()
+        .map(|ends| ends.into_iter().unzip())
+        .map_err(|e| StartError(format!("cannot make a mailbox: {e}; raise LimitNOFILE")))
 }
 
 fn refused(listener: &str, address: SocketAddr, error: &io::Error) -> StartError {

@@ -10,13 +10,9 @@ pub(super) fn serve(proxy: Proxy) -> ExitCode {
         let mut signals = Signals::listen()?;
         // Not before: who sees `ready` may send a signal, which would kill a process that does not listen yet.
         proxy.announce();
-        signals.stop().await;
         tokio::select! {
-            () = drain(&proxy) => {}
-            () = signals.stop() => {
-                tracing::warn!(cut = proxy.open(), "second signal: ending at once");
-                std::process::exit(0);
-            }
+            () = until_drained(&proxy, &mut signals) => {}
+            never = proxy.watch_load() => match never {},
         }
         Ok::<(), std::io::Error>(())
     });
@@ -29,6 +25,17 @@ pub(super) fn serve(proxy: Proxy) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+async fn until_drained(proxy: &Proxy, signals: &mut Signals) {
+    signals.stop().await;
+    tokio::select! {
+        () = drain(proxy) => {}
+        () = signals.stop() => {
+            tracing::warn!(cut = proxy.open(), "second signal: ending at once");
+            std::process::exit(0);
+        }
+    }
+}
+
 async fn drain(proxy: &Proxy) {
     let process = &proxy.config().process;
     let (delay, over, deadline) = (
@@ -36,7 +43,17 @@ async fn drain(proxy: &Proxy) {
         process.drain_over,
         process.drain_deadline,
     );
-    tracing::info!(open = proxy.open(), ?delay, ?over, ?deadline, "draining");
+    let (open, handed_over) = (proxy.open(), proxy.handed_over());
+    let per_worker = proxy.connections();
+    tracing::info!(
+        open,
+        ?per_worker,
+        handed_over,
+        ?delay,
+        ?over,
+        ?deadline,
+        "draining"
+    );
     tokio::time::sleep(delay).await;
     proxy.drain(over, deadline);
     proxy.finished().await;

@@ -7,8 +7,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
-/// Binds an address of a listener `count` times. With port 0 the first socket finds a port and the others share it.
-/// The second value is the address in fact bound.
+/// Binds an address of a listener once for each of the workers' CPUs, of which there is at least one. With port 0 the
+/// first socket finds a port and the others share it. The second value is the address in fact bound.
 ///
 /// # Errors
 /// What bind(2), listen(2) or setsockopt(2) refused; EADDRINUSE also when another program listens there with
@@ -16,7 +16,7 @@ use std::os::fd::OwnedFd;
 pub fn bind(
     rules: &Listener,
     address: SocketAddr,
-    count: usize,
+    cpus: &[usize],
 ) -> io::Result<(Vec<OwnedFd>, SocketAddr)> {
     if address.port() != 0 {
         open(rules, address, false)?;
@@ -24,10 +24,13 @@ pub fn bind(
     let first = open(rules, address, true)?;
     let bound = first.local_addr()?.as_socket().unwrap_or(address);
     let mut sockets = vec![first];
-    for _ in 1..count {
+    for _ in cpus.iter().skip(1) {
         sockets.push(open(rules, bound, true)?);
     }
-    for socket in &sockets {
+    for (socket, &cpu) in sockets.iter().zip(cpus) {
+        if rules.incoming_cpu {
+            socket.set_cpu_affinity(cpu)?;
+        }
         socket.listen(i32::try_from(rules.backlog).unwrap_or(i32::MAX))?;
     }
     Ok((sockets.into_iter().map(OwnedFd::from).collect(), bound))

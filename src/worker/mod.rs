@@ -5,7 +5,10 @@
 //! a kernel and in a simulated world. Control talks to it through [`Mailbox`] and reads its [`Stats`].
 
 mod accept;
+mod admit;
+mod board;
 mod drain;
+mod handover;
 mod journal;
 mod limits;
 mod listen;
@@ -13,6 +16,8 @@ mod mailbox;
 mod shed;
 mod stats;
 
+pub use board::Board;
+pub use handover::{Arrival, Handover};
 pub use journal::{Journal, Record};
 pub use limits::Limits;
 pub use listen::bind;
@@ -20,7 +25,7 @@ pub use mailbox::{Mailbox, Message, Post};
 pub use stats::Stats;
 
 use crate::base::{Key, Slots, Wheel};
-use crate::conn::{self, Accepted, Connection, Side};
+use crate::conn::{self, Connection, Side};
 use crate::ring::{Completion, Event, Lane, Lease, Op, Ops, Ring, Sock, Tag, Time, Until};
 use crate::upstream::Snapshot;
 use accept::Accepting;
@@ -28,7 +33,6 @@ use drain::Drain;
 use shed::Sweep;
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -45,8 +49,10 @@ pub struct Setup {
     pub limits: Arc<Limits>,
     /// The most connections that this worker holds.
     pub connections_max: u32,
-    /// What control posts.
+    /// What control and other workers post.
     pub mailbox: Mailbox,
+    /// The way to the other workers.
+    pub handover: Handover,
     /// Where it counts.
     pub stats: Arc<Stats>,
     /// Where it tells how connections ended.
@@ -77,6 +83,8 @@ pub struct Worker<R> {
     listeners: Vec<Accepting>,
     limits: Arc<Limits>,
     mailbox: Mailbox,
+    mail: Vec<Message>,
+    handover: Handover,
     stats: Arc<Stats>,
     journal: Journal,
     worker: u16,
@@ -108,6 +116,8 @@ impl<R: Ring> Worker<R> {
                 .collect(),
             limits: setup.limits,
             mailbox: setup.mailbox,
+            mail: Vec::new(),
+            handover: setup.handover,
             stats: setup.stats,
             journal: setup.journal,
             worker: setup.worker,
@@ -139,10 +149,11 @@ impl<R: Ring> Worker<R> {
         self.feed_starved(now);
         self.resume_accepting(now);
         self.on_drain(now);
+        self.hand_over(now);
         let spilled = self.ring.buffers().spilled();
         self.stats
             .on_turn(self.connections.len(), self.ring.overflows(), spilled);
-        Ok(self.life())
+        Ok(self.life(now))
     }
 
     /// The ring, for those who look at it from outside (tests, a simulated world).
@@ -156,7 +167,10 @@ impl<R: Ring> Worker<R> {
     }
 
     /// Finished only when the last ops went out too: among them are the closes of the last sockets.
-    fn life(&self) -> Life {
+    fn life(&mut self, now: Time) -> Life {
+        if self.is_drained() && self.ops.is_empty() {
+            self.close_mailbox(now);
+        }
         if self.is_drained() && self.ops.is_empty() {
             Life::Finished
         } else {
@@ -236,7 +250,7 @@ impl<R: Ring> Worker<R> {
         let Some(summary) = connection.summary() else {
             unreachable!("asked before")
         };
-        self.limits.release(connection.listener);
+        self.give_back(connection.listener);
         self.stats.on_over(&summary);
         let record = Record::new(self.worker, &connection, summary, now);
         if !self.journal.tell(record) {
@@ -245,60 +259,6 @@ impl<R: Ring> Worker<R> {
         for listener in &mut self.listeners {
             listener.on_descriptors_freed(now);
         }
-    }
-
-    fn on_accepted(
-        &mut self,
-        at: u32,
-        result: Result<(Sock, SocketAddr), crate::ring::Errno>,
-        more: bool,
-        now: Time,
-    ) {
-        let place = at as usize;
-        match result {
-            Ok((sock, peer)) => self.admit(place, sock, peer, now),
-            Err(errno) => {
-                self.stats.on_accept_error(errno);
-                self.listeners[place].on_error(errno, now, &mut self.ops);
-            }
-        }
-        if !more {
-            self.listeners[place].on_disarmed(listener_tag(place), &mut self.ops);
-        }
-    }
-
-    fn admit(&mut self, place: usize, sock: Sock, peer: SocketAddr, now: Time) {
-        let listener = self.listeners[place].listener;
-        if self.drain.is_some() {
-            self.stats.rejected_draining.add(1);
-            return self.ops.push(Op::Close { sock, reset: false });
-        }
-        if self.connections.is_full() || !self.limits.acquire(listener) {
-            self.stats.rejected_limit.add(1);
-            return self.ops.push(Op::Close { sock, reset: true });
-        }
-        self.stats.accepted.add(1);
-        self.accepted += 1;
-        self.listeners[place].on_success();
-        // 40 bits of sequence below the worker: below 2^53, so that JSON readers with floating numbers keep it whole.
-        let id = u64::from(self.worker) << 40 | self.accepted;
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let snapshot = Rc::clone(&self.snapshot);
-        let key = self.connections.insert_with(|key| {
-            Connection::new(
-                Accepted {
-                    id,
-                    key,
-                    listener,
-                    sock,
-                    peer,
-                },
-                snapshot,
-                now,
-            )
-        });
-        let key = key.expect("not full, asked above");
-        self.with(key, now, Connection::start);
     }
 
     /// A completion for a slot's earlier owner: what it carries goes back, nobody is told.
@@ -391,13 +351,28 @@ impl<R: Ring> Worker<R> {
     }
 
     fn on_mail(&mut self, more: bool, now: Time) {
-        while let Some(message) = self.mailbox.take() {
-            match message {
-                Message::Drain { over, deadline } => self.begin_drain(over, deadline, now),
-            }
+        let mut mail = std::mem::take(&mut self.mail);
+        self.mailbox.take(&mut mail);
+        for message in mail.drain(..) {
+            self.on_message(message, now);
         }
+        self.mail = mail;
         if !more {
             self.arm_mailbox();
+        }
+    }
+
+    fn on_message(&mut self, message: Message, now: Time) {
+        match message {
+            Message::Drain { over, deadline } => self.begin_drain(over, deadline, now),
+            Message::Adopt(arrival) => self.adopt(arrival, now),
+        }
+    }
+
+    /// Nothing comes in any more. What came just before is turned away, as in the rest of the drain.
+    fn close_mailbox(&mut self, now: Time) {
+        for message in self.mailbox.close() {
+            self.on_message(message, now);
         }
     }
 

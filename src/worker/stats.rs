@@ -8,8 +8,10 @@ use crate::ring::{Errno, Event, Lease, Stop};
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Stats {
-    /// Connections admitted.
+    /// Connections that this worker took, whichever accepted them.
     pub accepted: Counter,
+    /// Clients that it accepted and another worker took.
+    pub handed_over: Counter,
     /// Connections open now.
     pub open: Gauge,
     /// Connections closed at once because a limit was reached.

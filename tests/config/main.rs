@@ -39,6 +39,7 @@ fn the_smallest_file_gets_the_defaults_of_the_contract() {
     assert_eq!(listener.upstream, 0);
     assert_eq!(listener.relay, Relay::Auto);
     assert_eq!(listener.backlog, 65535);
+    assert!(!listener.incoming_cpu);
     assert!(listener.nodelay);
     assert_eq!(listener.idle_timeout, Duration::from_secs(600));
     assert_eq!(listener.half_close_timeout, Duration::from_secs(30));

@@ -73,22 +73,25 @@ fn listeners() -> impl Strategy<Value = Listener> {
     let times = (timeouts(), timeouts(), user_timeouts());
     let keepalive = (1_u64..=32_767, 1_u64..=32_767, 1_u32..=127);
     let numbers = (1_u32..=1 << 20, 0_u32..=1 << 30, 0_usize..=1_000_000_000);
-    (identity, times, keepalive, numbers, any::<(bool, bool)>()).prop_map(
-        |((name, listen, upstream), times, keepalive, numbers, (nodelay, copy))| Listener {
-            relay: if copy { Relay::Copy } else { Relay::Auto },
-            backlog: numbers.0,
-            nodelay,
-            idle_timeout: times.0,
-            half_close_timeout: times.1,
-            user_timeout: times.2,
-            keepalive: Keepalive {
-                idle: Duration::from_secs(keepalive.0),
-                interval: Duration::from_secs(keepalive.1),
-                count: keepalive.2,
-            },
-            notsent_lowat: numbers.1,
-            max_connections: numbers.2,
-            ..Listener::new(name, listen, upstream)
+    (identity, times, keepalive, numbers, any::<[bool; 3]>()).prop_map(
+        |((name, listen, upstream), times, keepalive, numbers, [nodelay, copy, incoming_cpu])| {
+            Listener {
+                relay: if copy { Relay::Copy } else { Relay::Auto },
+                backlog: numbers.0,
+                incoming_cpu,
+                nodelay,
+                idle_timeout: times.0,
+                half_close_timeout: times.1,
+                user_timeout: times.2,
+                keepalive: Keepalive {
+                    idle: Duration::from_secs(keepalive.0),
+                    interval: Duration::from_secs(keepalive.1),
+                    count: keepalive.2,
+                },
+                notsent_lowat: numbers.1,
+                max_connections: numbers.2,
+                ..Listener::new(name, listen, upstream)
+            }
         },
     )
 }

@@ -298,6 +298,10 @@ pub(crate) const WRONG: &[(&str, &str)] = &[
         "5:11: listener[0].nodelay: is a string; write true or false",
     ),
     (
+        listener!("incoming_cpu = 1"),
+        "5:16: listener[0].incoming_cpu: is an integer; write true or false",
+    ),
+    (
         upstream!("connect_tries = 0"),
         "7:17: upstream[0].connect_tries: 0 is out of range; write an integer from 1 to 8",
     ),

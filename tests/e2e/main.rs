@@ -9,6 +9,7 @@ mod bytes; //     what is sent arrives
 mod dialing; //   which backend, and what when it does not answer
 mod draining; //  signals and the end of the process
 mod ends; //      FIN and RST
+mod even; //      which worker has which connection
 mod limits; //    connections and descriptors
 mod logs; //      the access log and who reads it
 mod pressure; //  slow readers, fast senders, many of them

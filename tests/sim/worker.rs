@@ -8,12 +8,14 @@ use ringway::relay::HIGH_WATER;
 use ringway::ring::{Sock, SockRef, Time};
 use ringway::sim::{Chance, Demands, SimRing, World};
 use ringway::upstream::Snapshot;
-use ringway::worker::{Journal, Life, Limits, Mailbox, Message, Record, Setup, Stats, Worker};
+use ringway::worker::{
+    Board, Handover, Journal, Life, Limits, Mailbox, Message, Post, Record, Setup, Stats, Worker,
+};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 /// No world has more connections than that.
@@ -119,7 +121,7 @@ struct Play {
     world: Rc<RefCell<World>>,
     worker: Worker<SimRing>,
     bell: SockRef,
-    post: Sender<Message>,
+    post: Post,
     limits: Arc<Limits>,
     stats: Arc<Stats>,
     records: Receiver<Record>,
@@ -147,6 +149,7 @@ impl Play {
             listeners,
             connections_max,
             mailbox,
+            handover: Handover::new(0, Arc::new(Board::new(1)), vec![post.clone()]),
             stats: Arc::clone(&stats),
             journal: Journal::into(journal),
         };
@@ -169,9 +172,7 @@ impl Play {
         world.excuse();
         let deadline = world.chance().pause(Duration::from_secs(20));
         let over = world.chance().pause(deadline);
-        self.post
-            .send(Message::Drain { over, deadline })
-            .expect("the worker has its mailbox");
+        self.post.post(Message::Drain { over, deadline });
         world.ring_bell(self.bell);
         world.now() + deadline + SLACK
     }

@@ -49,6 +49,14 @@ impl Peer {
         Self::finish(socket, to)
     }
 
+    /// Connects from an address and a port of choice, which was another connection's until it was reset.
+    pub(crate) fn connect_bound(from: SocketAddr, to: SocketAddr) -> Self {
+        let socket = Self::socket(to);
+        socket.set_reuse_address(true).unwrap();
+        socket.bind(&from.into()).expect("nobody else's");
+        Self::finish(socket, to)
+    }
+
     /// Connects with a receive buffer of this size, so that a stalled reader stalls its sender soon.
     pub(crate) fn connect_narrow(to: SocketAddr, receive_buffer: usize) -> Self {
         let socket = Self::socket(to);

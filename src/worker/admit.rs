@@ -1,0 +1,120 @@
+//! From an accepted socket to a connection: who may come in, and on which worker. Every client that is accepted ends
+//! up in exactly one place: turned away here, a connection here, or an arrival at another worker.
+
+use super::handover::Arrival;
+use super::{Worker, listener_tag};
+use crate::conn::{Accepted, Connection};
+use crate::ring::{Errno, Op, Ring, Sock, Time};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+impl<R: Ring> Worker<R> {
+    pub(super) fn on_accepted(
+        &mut self,
+        at: u32,
+        result: Result<(Sock, SocketAddr), Errno>,
+        more: bool,
+        now: Time,
+    ) {
+        let place = at as usize;
+        match result {
+            Ok((sock, peer)) => self.admit(place, sock, peer, now),
+            Err(errno) => {
+                self.stats.on_accept_error(errno);
+                self.listeners[place].on_error(errno, now, &mut self.ops);
+            }
+        }
+        if !more {
+            self.listeners[place].on_disarmed(listener_tag(place), &mut self.ops);
+        }
+    }
+
+    /// The limits are the accepting worker's to ask; from here on the client has a place, which whoever ends it gives
+    /// back.
+    fn admit(&mut self, place: usize, sock: Sock, peer: SocketAddr, now: Time) {
+        let listener = self.listeners[place].listener;
+        if self.drain.is_some() {
+            self.stats.rejected_draining.add(1);
+            return self.ops.push(Op::Close { sock, reset: false });
+        }
+        if !self.limits.acquire(listener) {
+            self.stats.rejected_limit.add(1);
+            return self.ops.push(Op::Close { sock, reset: true });
+        }
+        self.listeners[place].on_success();
+        let arrival = Arrival {
+            listener,
+            sock,
+            peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
+            at: now,
+        };
+        if self.snapshot.config.listeners[usize::from(listener)].incoming_cpu {
+            self.handover.keep();
+            self.adopt(arrival, now);
+        } else if let Some(arrival) = self.handover.place(arrival) {
+            self.adopt(arrival, now);
+        }
+    }
+
+    /// Hands over what was placed elsewhere in this turn. A worker that has ended takes nothing: its share stays here.
+    pub(super) fn hand_over(&mut self, now: Time) {
+        if !self.handover.is_pending() {
+            return;
+        }
+        let (sent, kept) = self.handover.send();
+        self.stats.handed_over.add(sent);
+        for arrival in kept {
+            self.adopt(arrival, now);
+        }
+    }
+
+    /// Makes a connection of a client that is counted here and has its place.
+    pub(super) fn adopt(&mut self, arrival: Arrival, now: Time) {
+        if self.drain.is_some() {
+            self.stats.rejected_draining.add(1);
+            return self.turn_away(arrival, false);
+        }
+        if self.connections.is_full() {
+            self.stats.rejected_limit.add(1);
+            return self.turn_away(arrival, true);
+        }
+        let Arrival {
+            listener,
+            sock,
+            peer,
+            at,
+        } = arrival;
+        self.stats.accepted.add(1);
+        self.accepted += 1;
+        // 40 bits of sequence below the worker: below 2^53, so that JSON readers with floating numbers keep it whole.
+        let id = u64::from(self.worker) << 40 | self.accepted;
+        let snapshot = Rc::clone(&self.snapshot);
+        let key = self.connections.insert_with(|key| {
+            Connection::new(
+                Accepted {
+                    id,
+                    key,
+                    listener,
+                    sock,
+                    peer,
+                },
+                snapshot,
+                at,
+            )
+        });
+        let key = key.expect("not full, asked above");
+        self.with(key, now, Connection::start);
+    }
+
+    fn turn_away(&mut self, arrival: Arrival, reset: bool) {
+        let Arrival { listener, sock, .. } = arrival;
+        self.give_back(listener);
+        self.ops.push(Op::Close { sock, reset });
+    }
+
+    /// A client that was counted here is over.
+    pub(super) fn give_back(&self, listener: u16) {
+        self.limits.release(listener);
+        self.handover.leave();
+    }
+}
