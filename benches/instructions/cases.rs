@@ -5,12 +5,14 @@ use clap::ValueEnum;
 use ringway::config::{Backend, Config, Listener, Log, Process, Relay, Upstream};
 use ringway::ring::Lane;
 use ringway::upstream::Snapshot;
-use ringway::worker::{Journal, Life, Limits, Mailbox, Message, Record, Setup, Stats, Worker};
+use ringway::worker::{
+    Board, Handover, Journal, Life, Limits, Mailbox, Record, Setup, Stats, Worker,
+};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 
 /// A pattern of work. To add one (another relay engine's, say): a variant here, its row in each match below, and
 /// `--write`.
@@ -140,7 +142,6 @@ struct Stage {
     open: Vec<u32>,
     clients: u16,
     records: Receiver<Record>,
-    _post: Sender<Message>,
 }
 
 impl Stage {
@@ -155,6 +156,7 @@ impl Stage {
             limits: Arc::new(Limits::new(0, vec![0])),
             connections_max: 2 * u32::from(MANY),
             mailbox,
+            handover: Handover::new(0, Arc::new(Board::new(1)), vec![post]),
             stats: Arc::new(Stats::default()),
             journal: Journal::into(journal),
         };
@@ -163,7 +165,6 @@ impl Stage {
             open: Vec::new(),
             clients: 0,
             records,
-            _post: post,
         }
     }
 

@@ -86,7 +86,7 @@ impl SimRing {
         }
         match &mut flight.wait {
             Wait::Accept { listener } => Some(self.accept(*listener, world)),
-            Wait::Dial(dial) => Some((dialed(flight.tag, *dial, world), true)),
+            Wait::Dial(dial) => Some((dialed(self.number, flight.tag, *dial, world), true)),
             Wait::Recv { conn, left, .. } => self.recv(*conn, left, world),
             Wait::Send { conn, lease } => self.send(*conn, lease, world).map(|event| (event, true)),
             Wait::Splice {
@@ -238,13 +238,13 @@ fn received(result: Result<Lease, Errno>, more: bool, nonempty: bool) -> Event {
     }
 }
 
-fn dialed(tag: Tag, dial: Dial, world: &mut World) -> Event {
+fn dialed(ring: usize, tag: Tag, dial: Dial, world: &mut World) -> Event {
     let result = match dial {
         Dial::Refused(error) => Err(error),
         Dial::Going { conn, number } => match world.conns[conn].stage {
             Stage::Dialing(Verdict::Given(Ok(()))) => {
                 world.conns[conn].stage = Stage::Held;
-                world.name(tag, conn);
+                world.name(ring, tag, conn);
                 Ok(Sock::simulated(number))
             }
             Stage::Dialing(Verdict::Given(Err(error))) => {

@@ -37,6 +37,7 @@ pub(super) struct Mode {
 #[derive(Debug)]
 pub struct SimRing {
     world: Rc<RefCell<World>>,
+    pub(super) number: usize,
     pub(super) buffers: Buffers,
     pub(super) lent: Vec<u16>,
     pub(super) mode: Mode,
@@ -49,11 +50,15 @@ pub struct SimRing {
     pub(super) earlier: HashMap<(u32, Lane, OpKind), u32>,
 }
 
+/// A turn in a world of several rings waits no longer than that, nor for more than one event: the others must have
+/// their turns, for which they may have work already. A program turned so and stuck runs into `turns_max`.
+const STEP: Duration = Duration::from_millis(10);
+
 /// More completions than that wait for the next turn.
 const BATCH_MAX: usize = 256;
 
 impl SimRing {
-    /// A ring in this world with `count` buffers of `size` bytes.
+    /// A ring in this world, which others may be in too, with `count` buffers of `size` bytes.
     pub fn new(world: Rc<RefCell<World>>, count: u16, size: u16) -> Self {
         let mut it = world.borrow_mut();
         let multishot = it.chance.below(2) == 0;
@@ -62,11 +67,13 @@ impl SimRing {
         let spill = it
             .chance
             .pick(&[0, 4 << 10, 64 << 10, SPILL_MAX, SPILL_MAX]);
+        let number = it.join();
         drop(it);
         let mut buffers = Buffers::new(count, size);
         buffers.limit_spill(spill);
         Self {
             world,
+            number,
             buffers,
             lent: Vec::new(),
             mode: Mode {
@@ -237,7 +244,7 @@ impl SimRing {
                 ..
             } = self.posted.remove(world.chance.pick(&firsts));
             if let Some(id) = flight {
-                world.hear(&completion);
+                world.hear(self.number, &completion);
                 if last {
                     self.inflight.remove(id);
                 }
@@ -263,6 +270,12 @@ impl SimRing {
             Until::Now => return false,
             Until::Time(time) => Some(time),
             Until::Forever => None,
+        };
+        let limit = if world.is_shared() {
+            let step = world.now() + STEP;
+            Some(limit.map_or(step, |limit| limit.min(step)))
+        } else {
+            limit
         };
         match (world.agenda.next(), limit) {
             (Some(next), Some(limit)) if next > limit => {
@@ -308,7 +321,7 @@ impl Ring for SimRing {
         }
         loop {
             self.execute(world);
-            if self.deliver(world, done) || !self.wait(until, world) {
+            if self.deliver(world, done) || !self.wait(until, world) || world.is_shared() {
                 return Ok(());
             }
         }

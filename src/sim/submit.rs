@@ -138,7 +138,7 @@ impl SimRing {
                 "{kind:?} on socket {number}, which is not open"
             ));
         };
-        world.name(tag, conn);
+        world.name(self.number, tag, conn);
         conn
     }
 

@@ -132,7 +132,9 @@ pub struct World {
     pub(super) backends: HashMap<SocketAddr, Option<Script>>,
     /// By number; the lowest free one is given out, as kernels do, so that numbers come again soon.
     fds: Vec<Option<Fd>>,
-    pub(super) owners: HashMap<(u32, u32), [Option<usize>; 2]>,
+    /// By ring, slot and generation.
+    owners: HashMap<(usize, u32, u32), [Option<usize>; 2]>,
+    rings: usize,
 }
 
 /// The first number that a world gives out; 0 to 2 are taken in any process.
@@ -153,6 +155,7 @@ impl World {
             backends: HashMap::new(),
             fds: Vec::new(),
             owners: HashMap::new(),
+            rings: 0,
         }
     }
 
@@ -160,6 +163,17 @@ impl World {
     pub fn drawn(seed: u64, demands: Demands) -> Self {
         let faults = Faults::draw(&mut Chance::new(seed ^ 0x0fa0_17f0_0fa0_17f0));
         Self::new(seed, faults, demands)
+    }
+
+    /// One ring more looks at this world; its number.
+    pub(super) fn join(&mut self) -> usize {
+        self.rings += 1;
+        self.rings - 1
+    }
+
+    /// Whether several rings look at this world: the time is then not one's own to spend.
+    pub(super) fn is_shared(&self) -> bool {
+        self.rings > 1
     }
 
     /// Chance for what the test decides about this world.
@@ -381,8 +395,8 @@ impl World {
         }
     }
 
-    /// The program is told that bytes moved.
-    pub(super) fn hear(&mut self, completion: &Completion) {
+    /// The program is told by one of its rings that bytes moved.
+    pub(super) fn hear(&mut self, ring: usize, completion: &Completion) {
         let moved = match &completion.event {
             Event::Received {
                 result: Ok(lease), ..
@@ -403,7 +417,7 @@ impl World {
         } = completion.tag;
         let Some(conn) = self
             .owners
-            .get(&(slot, generation))
+            .get(&(ring, slot, generation))
             .and_then(|ends| ends[end_of(lane)])
         else {
             return;
@@ -415,10 +429,13 @@ impl World {
         }
     }
 
-    /// Learns from an op's tag which connection of the program this is the end of.
-    pub(super) fn name(&mut self, tag: Tag, conn: usize) {
+    /// Learns from the tag of an op of this ring which connection of the program this is the end of.
+    pub(super) fn name(&mut self, ring: usize, tag: Tag, conn: usize) {
         let lane = end_of(tag.lane);
-        let ends = self.owners.entry((tag.slot, tag.generation)).or_default();
+        let ends = self
+            .owners
+            .entry((ring, tag.slot, tag.generation))
+            .or_default();
         match ends[lane] {
             Some(known) if known == conn => return,
             Some(other) if lane == 0 => {

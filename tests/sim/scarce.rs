@@ -6,7 +6,9 @@ use ringway::relay::HIGH_WATER;
 use ringway::ring::{Ring, SPILL_MAX, Time};
 use ringway::sim::{Appetite, Demands, Faults, Script, SimRing, Step, World};
 use ringway::upstream::Snapshot;
-use ringway::worker::{Journal, Life, Limits, Mailbox, Message, Record, Setup, Stats, Worker};
+use ringway::worker::{
+    Board, Handover, Journal, Life, Limits, Mailbox, Message, Record, Setup, Stats, Worker,
+};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -88,6 +90,7 @@ fn play(seed: u64, spill: usize) -> (Time, u64) {
         listeners,
         connections_max: 2 * u32::try_from(STALLED).expect("few"),
         mailbox,
+        handover: Handover::new(0, Arc::new(Board::new(1)), vec![post.clone()]),
         stats: Arc::clone(&stats),
         journal: Journal::into(journal),
     };
@@ -105,8 +108,7 @@ fn play(seed: u64, spill: usize) -> (Time, u64) {
         spilled = spilled.max(stats.spilled_bytes.get());
     }
     let (over, deadline) = (Duration::ZERO, Duration::from_secs(1));
-    post.send(Message::Drain { over, deadline })
-        .expect("the worker has its mailbox");
+    post.post(Message::Drain { over, deadline });
     world.borrow_mut().ring_bell(bell);
     while turn().0 != Life::Finished {}
     turn();

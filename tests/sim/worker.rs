@@ -1,5 +1,5 @@
 //! The real worker in simulated worlds: several listeners, upstreams and backends; clients that come and go; timeouts;
-//! a drain in the middle of it all.
+//! a drain in the middle of it all. Alone, or two that hand clients over to each other.
 
 use crate::{Replay, play_all, worlds};
 use ringway::config::{Backend, Config, Listener, Log, Process, Relay, Upstream};
@@ -12,6 +12,7 @@ use ringway::worker::{
     Board, Handover, Journal, Life, Limits, Mailbox, Message, Post, Record, Setup, Stats, Worker,
 };
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -49,8 +50,11 @@ fn backend_address(n: u64) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 10 + last], 80))
 }
 
+/// A worker's listening sockets.
+type Listeners = Vec<(u16, Sock)>;
+
 /// Listeners, upstreams and backends of this world, and its clients.
-fn furnish(world: &mut World, haste: Haste) -> (Config, Vec<(u16, Sock)>) {
+fn furnish(world: &mut World, haste: Haste, workers: usize) -> (Config, Vec<Listeners>) {
     let upstreams = world.chance().within(1, 2);
     let backends = world.chance().within(1, 3);
     for n in 0..upstreams * backends {
@@ -69,7 +73,7 @@ fn furnish(world: &mut World, haste: Haste) -> (Config, Vec<(u16, Sock)>) {
         listeners: Vec::new(),
         upstreams: (0..upstreams).map(upstream).collect(),
     };
-    let mut socks = Vec::new();
+    let mut socks: Vec<Listeners> = (0..workers).map(|_| Vec::new()).collect();
     for at in 0..world.chance().within(1, 3) {
         let target = usize::try_from(world.chance().below(upstreams)).expect("two at most");
         let mut listener = Listener::new(format!("l{at}"), Vec::new(), target);
@@ -77,11 +81,22 @@ fn furnish(world: &mut World, haste: Haste) -> (Config, Vec<(u16, Sock)>) {
             .chance()
             .pick(&[Relay::Auto, Relay::Copy, Relay::Splice]);
         set_timeouts(&mut listener, haste, world.chance());
+        listener.incoming_cpu = world.chance().below(4) == 0;
         config.listeners.push(listener);
-        socks.push((u16::try_from(at).expect("three at most"), world.listen()));
+        let at = u16::try_from(at).expect("three at most");
+        socks
+            .iter_mut()
+            .for_each(|socks| socks.push((at, world.listen())));
     }
+    // As from a hash that likes one worker better.
+    let liked = world.chance().index(workers);
+    let hashed = |chance: &mut Chance| match chance.below(8) {
+        0 => chance.index(workers),
+        _ => liked,
+    };
     for _ in 0..world.chance().within(1, CLIENTS_MAX) {
-        let listener = world.chance().index(socks.len());
+        let listener = world.chance().index(config.listeners.len());
+        let listener = listener * workers + hashed(world.chance());
         let pause = world.chance().pause(Duration::from_secs(5));
         world.client(listener, pause);
     }
@@ -116,96 +131,142 @@ fn draw_limits(listeners: usize, chance: &mut Chance) -> Arc<Limits> {
     Arc::new(Limits::new(process, listeners))
 }
 
-/// A worker in its world, and what it tells.
-struct Play {
-    world: Rc<RefCell<World>>,
+/// A worker and the ways to it.
+struct Seat {
     worker: Worker<SimRing>,
     bell: SockRef,
     post: Post,
-    limits: Arc<Limits>,
     stats: Arc<Stats>,
+    life: Life,
+}
+
+/// Workers in their world, and what they tell.
+struct Play {
+    world: Rc<RefCell<World>>,
+    seats: Vec<Seat>,
+    board: Arc<Board>,
+    limits: Arc<Limits>,
     records: Receiver<Record>,
     /// The most that was spilled at any time.
     spilled: u64,
 }
 
 impl Play {
-    fn new(seed: u64, haste: Haste) -> Self {
+    fn new(seed: u64, haste: Haste, workers: usize) -> Self {
         let mut world = World::drawn(seed, demands(haste));
-        let (config, listeners) = furnish(&mut world, haste);
-        let bell = world.bell();
-        let (post, mailbox) = Mailbox::simulated(bell);
-        let buffers = u16::try_from(1 << world.chance().within(4, 9)).expect("at most 512");
-        let size = u16::try_from(1 << world.chance().within(6, 12)).expect("at most 4,096");
-        let connections_max = u32::try_from(world.chance().within(1, 32)).expect("at most 32");
-        let limits = draw_limits(config.listeners.len(), world.chance());
+        let (config, listeners) = furnish(&mut world, haste, workers);
+        let snapshot = Snapshot::new(Arc::new(config));
+        let limits = draw_limits(snapshot.config.listeners.len(), world.chance());
         let (journal, records) = sync_channel(64);
-        let stats = Arc::new(Stats::default());
+        let board = Arc::new(Board::new(workers));
+        let bells: Vec<_> = (0..workers).map(|_| world.bell()).collect();
+        let ends = bells.iter().map(|bell| Mailbox::simulated(*bell));
+        let (posts, mailboxes): (Vec<_>, Vec<_>) = ends.unzip();
         let world = Rc::new(RefCell::new(world));
-        let setup = Setup {
-            worker: 0,
-            limits: Arc::clone(&limits),
-            snapshot: Snapshot::new(Arc::new(config)),
-            listeners,
-            connections_max,
-            mailbox,
-            handover: Handover::new(0, Arc::new(Board::new(1)), vec![post.clone()]),
-            stats: Arc::clone(&stats),
-            journal: Journal::into(journal),
-        };
-        let worker = Worker::new(SimRing::new(Rc::clone(&world), buffers, size), setup);
-        Self {
+        let mut play = Self {
             world,
-            worker,
-            bell,
-            post,
-            limits,
-            stats,
+            seats: Vec::new(),
+            board: Arc::clone(&board),
+            limits: Arc::clone(&limits),
             records,
             spilled: 0,
+        };
+        for ((listeners, mailbox), number) in listeners.into_iter().zip(mailboxes).zip(0..) {
+            let at = usize::from(number);
+            let setup = Setup {
+                worker: number,
+                limits: Arc::clone(&limits),
+                snapshot: snapshot.clone(),
+                listeners,
+                connections_max: play.draw(1, 32),
+                mailbox,
+                handover: Handover::new(at, Arc::clone(&board), posts.clone()),
+                stats: Arc::default(),
+                journal: Journal::into(journal.clone()),
+            };
+            board.set_busy(at, play.draw(0, 1000));
+            play.seat(setup, bells[at], posts[at].clone());
         }
+        play
     }
 
-    /// When it must be over.
-    fn drain(&self) -> Time {
+    fn draw(&self, min: u64, max: u64) -> u32 {
+        let drawn = self.world.borrow_mut().chance().within(min, max);
+        u32::try_from(drawn).expect("small numbers")
+    }
+
+    fn seat(&mut self, setup: Setup, bell: SockRef, post: Post) {
+        let buffers = u16::try_from(1 << self.draw(4, 9)).expect("at most 512");
+        let size = u16::try_from(1 << self.draw(6, 12)).expect("at most 4,096");
+        let stats = Arc::clone(&setup.stats);
+        let ring = SimRing::new(Rc::clone(&self.world), buffers, size);
+        self.seats.push(Seat {
+            worker: Worker::new(ring, setup),
+            bell,
+            post,
+            stats,
+            life: Life::Turning,
+        });
+    }
+
+    /// The turns in which each worker is told to drain: one of them now, others perhaps much later.
+    fn plan_drains(&self, now: u64) -> Vec<u64> {
+        let mut world = self.world.borrow_mut();
+        let first = world.chance().index(self.seats.len());
+        let mut later = |at| match world.chance().below(2) {
+            _ if at == first => now,
+            0 => now + world.chance().below(10),
+            _ => now + world.chance().below(2000),
+        };
+        (0..self.seats.len()).map(&mut later).collect()
+    }
+
+    /// Tells one worker to drain. When it must be over.
+    fn drain(&self, at: usize) -> Time {
         let mut world = self.world.borrow_mut();
         world.excuse();
         let deadline = world.chance().pause(Duration::from_secs(20));
         let over = world.chance().pause(deadline);
-        self.post.post(Message::Drain { over, deadline });
-        world.ring_bell(self.bell);
+        self.seats[at].post.post(Message::Drain { over, deadline });
         world.now() + deadline + SLACK
     }
 
-    /// Now and then the bell rings and there is no message.
-    fn ring_in_vain(&self) {
+    /// Those that somebody rang, and now and then one for which there is no message.
+    fn ring_bells(&self) {
         let mut world = self.world.borrow_mut();
-        if world.chance().below(64) == 0 {
-            world.ring_bell(self.bell);
+        for seat in &self.seats {
+            let in_vain = world.chance().below(64) == 0;
+            if seat.post.take_ring() || in_vain {
+                world.ring_bell(seat.bell);
+            }
         }
     }
 
     /// Turns until nothing is left, draining after `turns` or when all is over.
     fn run(&mut self, turns: u64) {
         let mut turn = 0;
+        let mut drains = None;
         let mut drained_by = None;
-        loop {
-            let over = self.world.borrow().is_over() && self.worker.connections() == 0;
-            if drained_by.is_none() && (over || turn == turns) {
-                drained_by = Some(self.drain());
+        while self.seats.iter().any(|seat| seat.life == Life::Turning) {
+            let over = self.world.borrow().is_over() && self.limits.open() == 0;
+            if drains.is_none() && (over || turn == turns) {
+                drains = Some(self.plan_drains(turn));
+            }
+            for at in 0..self.seats.len() {
+                if drains.as_ref().is_some_and(|drains| drains[at] == turn) {
+                    drained_by = drained_by.max(Some(self.drain(at)));
+                }
             }
             turn += 1;
-            self.ring_in_vain();
-            if self.turn() == Life::Finished {
-                let now = self.world.borrow().now();
-                assert!(
-                    drained_by.is_some_and(|by| now <= by),
-                    "drained only at {now}"
-                );
-                return self.finish();
-            }
+            self.turn();
             self.check_counts();
         }
+        let now = self.world.borrow().now();
+        assert!(
+            drained_by.is_some_and(|by| now <= by),
+            "drained only at {now}"
+        );
+        self.finish();
     }
 
     /// Lets the last closes go out, and what comes late come.
@@ -213,30 +274,52 @@ impl Play {
         // What comes may be answered with an op, and that with a completion: quiet is two turns without either.
         let mut quiet = 0;
         while quiet < 2 {
-            self.turn();
-            quiet = if self.worker.ring().is_idle() {
-                quiet + 1
-            } else {
-                0
-            };
+            for seat in &mut self.seats {
+                seat.turn();
+            }
+            let idle = self.seats.iter_mut().all(|s| s.worker.ring().is_idle());
+            quiet = if idle { quiet + 1 } else { 0 };
         }
     }
 
-    fn turn(&mut self) -> Life {
-        self.worker.turn().expect("a simulated ring never fails")
+    /// A turn of each worker that has not finished, in any order.
+    fn turn(&mut self) {
+        let mut order: Vec<usize> = (0..self.seats.len()).collect();
+        self.world.borrow_mut().chance().shuffle(&mut order);
+        for at in order {
+            self.ring_bells();
+            let seat = &mut self.seats[at];
+            if seat.life == Life::Turning {
+                seat.life = seat.turn();
+            }
+        }
     }
 
-    /// Accepted is open and ended, and each open one has one place.
+    /// Accepted is open and ended, on each worker; each open one, and each on its way between two, has one place and is
+    /// counted once on the board.
     fn check_counts(&mut self) {
-        self.spilled = self.spilled.max(self.stats.spilled_bytes.get());
-        let ended: u64 = self.stats.ended.iter().map(|counter| counter.get()).sum();
-        let open = self.worker.connections() as u64;
-        assert_eq!(
-            self.stats.accepted.get(),
-            open + ended,
-            "accepted = open + ended"
-        );
-        assert_eq!(self.limits.open(), open, "places taken");
+        let mut open = 0;
+        for seat in &self.seats {
+            self.spilled = self.spilled.max(seat.stats.spilled_bytes.get());
+            let ended: u64 = seat.stats.ended.iter().map(|counter| counter.get()).sum();
+            let its = seat.worker.connections() as u64;
+            assert_eq!(
+                seat.stats.accepted.get(),
+                its + ended,
+                "accepted = open + ended"
+            );
+            open += its;
+        }
+        let placed: u64 = (0..self.seats.len())
+            .map(|at| self.board.connections(at))
+            .sum();
+        assert_eq!(self.limits.open(), placed, "places taken, and on the board");
+        assert!(placed >= open, "{open} open in {placed} places");
+        let alone = self.seats.len() == 1;
+        let finished = self.seats.iter().all(|seat| seat.life == Life::Finished);
+        if alone || finished {
+            assert_eq!(placed, open, "nobody is on the way");
+        }
     }
 
     /// A connection that timed out was silent for that long.
@@ -314,10 +397,26 @@ impl Play {
     }
 }
 
-/// Plays one world; the hash of its trace, what was counted, and the most that was spilled.
-fn play(seed: u64, haste: Haste) -> (u64, Arc<Stats>, u64) {
+impl Seat {
+    fn turn(&mut self) -> Life {
+        self.worker.turn().expect("a simulated ring never fails")
+    }
+}
+
+/// What came of a world.
+struct Played {
+    /// Of its trace.
+    hash: u64,
+    /// Each worker's numbers.
+    stats: Vec<Arc<Stats>>,
+    /// The most that was spilled.
+    spilled: u64,
+}
+
+/// Plays one world.
+fn play(seed: u64, haste: Haste, workers: usize) -> Played {
     let _replay = Replay(seed);
-    let mut play = Play::new(seed, haste);
+    let mut play = Play::new(seed, haste, workers);
     let turns = match haste {
         Haste::Patient => u64::MAX,
         Haste::Draining | Haste::Hurried => play.world.borrow_mut().chance().below(400),
@@ -325,49 +424,79 @@ fn play(seed: u64, haste: Haste) -> (u64, Arc<Stats>, u64) {
     play.run(turns);
     play.world.borrow_mut().settle();
     play.check_counts();
-    play.records
-        .try_iter()
-        .for_each(|record| play.check_record(&record));
-    assert_eq!(
-        play.stats.records_dropped.get(),
-        0,
-        "the journal has room for all"
-    );
-    play.worker.ring().check_end(1); // the bell
+    let records: Vec<_> = play.records.try_iter().collect();
+    records.iter().for_each(|record| play.check_record(record));
+    let ids: HashSet<_> = records.iter().map(|record| record.id).collect();
+    assert_eq!(ids.len(), records.len(), "an id came twice");
+    for seat in &mut play.seats {
+        let dropped = seat.stats.records_dropped.get();
+        assert_eq!(dropped, 0, "the journal has room for all");
+        seat.worker.ring().check_end(workers); // the bells
+    }
     let hash = play.world.borrow().trace_hash();
-    (hash, play.stats, play.spilled)
+    let stats = play.seats.iter().map(|seat| Arc::clone(&seat.stats));
+    Played {
+        hash,
+        stats: stats.collect(),
+        spilled: play.spilled,
+    }
 }
+
+const HASTES: [Haste; 3] = [Haste::Patient, Haste::Draining, Haste::Hurried];
 
 /// Every kind of world of one seed.
 pub(crate) fn play_seed(seed: u64) {
-    for haste in [Haste::Patient, Haste::Draining, Haste::Hurried] {
-        play(seed, haste);
+    for haste in HASTES {
+        play(seed, haste, 1);
+    }
+    play_pair(seed);
+}
+
+fn play_pair(seed: u64) {
+    for haste in HASTES {
+        play(seed, haste, 2);
     }
 }
 
 #[test]
 fn the_worker_keeps_every_rule_in_every_world() {
-    play_all(worlds(), play_seed);
+    play_all(worlds(), |seed| {
+        for haste in HASTES {
+            play(seed, haste, 1);
+        }
+    });
+}
+
+#[test]
+fn two_workers_that_hand_clients_over_keep_every_rule_in_every_world() {
+    play_all(worlds(), play_pair);
 }
 
 #[test]
 fn the_worker_does_the_same_in_the_same_world() {
     for seed in 0..10 {
-        for haste in [Haste::Patient, Haste::Draining, Haste::Hurried] {
-            assert_eq!(
-                play(seed, haste).0,
-                play(seed, haste).0,
-                "{haste:?} world {seed}"
-            );
+        for haste in HASTES {
+            for workers in [1, 2] {
+                assert_eq!(
+                    play(seed, haste, workers).hash,
+                    play(seed, haste, workers).hash,
+                    "{haste:?} world {seed} of {workers}"
+                );
+            }
         }
     }
 }
 
 #[test]
 fn the_worlds_reach_every_way_to_end_and_every_fault_that_is_counted() {
-    let hastes = [Haste::Patient, Haste::Draining, Haste::Hurried];
-    let plays = (0..200).flat_map(|seed| hastes.map(|haste| play(seed, haste)));
-    let (stats, spilled): (Vec<_>, Vec<_>) = plays.map(|(_, stats, most)| (stats, most)).unzip();
+    let (mut stats, mut worlds) = (Vec::new(), 0);
+    for seed in 0..200 {
+        for haste in HASTES {
+            let played = play(seed, haste, 1);
+            worlds += u32::from(played.spilled > 0);
+            stats.extend(played.stats);
+        }
+    }
     let sum = |count: fn(&Stats) -> u64| stats.iter().map(|stats| count(stats)).sum::<u64>();
     for cause in Cause::ALL {
         let ended: u64 = stats
@@ -383,7 +512,6 @@ fn the_worlds_reach_every_way_to_end_and_every_fault_that_is_counted() {
             cause.word()
         );
     }
-    let worlds = spilled.iter().filter(|most| **most > 0).count();
     assert!(worlds >= 10, "only {worlds} spilled");
     assert!(sum(|stats| stats.enobufs.get()) > 0);
     assert!(sum(|stats| stats.stale.get()) > 0);
@@ -391,4 +519,20 @@ fn the_worlds_reach_every_way_to_end_and_every_fault_that_is_counted() {
     assert!(sum(|stats| stats.rejected_limit.get()) > 0);
     assert!(sum(|stats| stats.accept_no_descriptor.get()) > 0);
     assert!(sum(|stats| stats.accept_failed.get()) > 0);
+}
+
+#[test]
+fn the_worlds_of_two_reach_every_way_of_a_hand_over() {
+    let plays: Vec<_> = (0..60)
+        .flat_map(|seed| HASTES.map(|haste| play(seed, haste, 2).stats))
+        .collect();
+    let sum = |at: usize, count: fn(&Stats) -> u64| -> u64 {
+        plays.iter().map(|stats| count(&stats[at])).sum()
+    };
+    assert!(sum(0, |stats| stats.handed_over.get()) > 0, "there");
+    assert!(sum(1, |stats| stats.handed_over.get()) > 0, "and back");
+    assert!(
+        sum(1, |stats| stats.rejected_draining.get()) > 0,
+        "to one that drains"
+    );
 }
