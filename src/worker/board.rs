@@ -20,6 +20,10 @@ const SLACK_SHARE: u64 = 64;
 /// less is noise on a machine that does anything else, and the figure is up to a second old.
 const BUSY_MARGIN: u32 = 250;
 
+/// Of the connections that only busyness would move, one in so many is moved. The figures are a second old: with all of
+/// them, clients that come and go would swing from one worker to the other each second.
+const BUSY_SHARE: u32 = 4;
+
 /// One row for each worker. Any thread writes any row: who gives a connection to a worker counts it there at once, so
 /// that the next one to look already sees it. Nothing else is ordered by these numbers.
 #[derive(Debug)]
@@ -42,14 +46,18 @@ struct Load {
 }
 
 impl Load {
-    /// Whether a new connection had better go to the other. Connections decide; when they differ by no more than the
-    /// slack, either way, a clear difference in processor time does.
-    fn outweighs(self, other: Self) -> bool {
-        let slack = SLACK_MIN.max(self.connections / SLACK_SHARE);
-        if self.connections > other.connections + slack {
-            return true;
-        }
-        let even = other.connections <= self.connections + slack;
+    fn slack(self) -> u64 {
+        SLACK_MIN.max(self.connections / SLACK_SHARE)
+    }
+
+    /// Clearly more connections: a new one goes to the other.
+    fn is_fuller(self, other: Self) -> bool {
+        self.connections > other.connections + self.slack()
+    }
+
+    /// As many connections, give or take the slack, and clearly less idle: some of the new ones go to the other.
+    fn is_busier(self, other: Self) -> bool {
+        let even = self.connections.abs_diff(other.connections) <= self.slack();
         even && self.busy > other.busy + BUSY_MARGIN
     }
 }
@@ -110,6 +118,8 @@ pub(super) struct Chooser {
     step: usize,
     /// Had the fewest connections of those met so far.
     light: usize,
+    /// New connections that busyness alone spoke for moving.
+    leans: u32,
 }
 
 impl Chooser {
@@ -118,6 +128,7 @@ impl Chooser {
             me,
             step: 0,
             light: me,
+            leans: 0,
         }
     }
 
@@ -133,11 +144,19 @@ impl Chooser {
             self.light = other;
         }
         let mine = board.load(self.me);
-        let better = |other: &usize| mine.outweighs(board.load(*other));
-        [self.light, other]
-            .into_iter()
-            .find(better)
+        let others = [self.light, other];
+        let find = |is_worse: fn(Load, Load) -> bool| {
+            let better = |&&other: &&usize| is_worse(mine, board.load(other));
+            others.iter().find(better).copied()
+        };
+        find(Load::is_fuller)
+            .or_else(|| find(Load::is_busier).filter(|_| self.lean()))
             .unwrap_or(self.me)
+    }
+
+    fn lean(&mut self) -> bool {
+        self.leans = self.leans.wrapping_add(1);
+        self.leans.is_multiple_of(BUSY_SHARE)
     }
 }
 
@@ -146,32 +165,34 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn outweighs(mine: (u64, u32), other: (u64, u32)) -> bool {
-        let load = |(connections, busy)| Load { connections, busy };
-        load(mine).outweighs(load(other))
+    fn load(connections: u64, busy: u32) -> Load {
+        Load { connections, busy }
     }
 
     #[test]
     fn few_more_connections_are_no_reason() {
-        assert!(!outweighs((2, 0), (0, 0)));
-        assert!(outweighs((3, 0), (0, 0)));
-        assert!(!outweighs((6400, 0), (6300, 0)));
-        assert!(outweighs((6400, 0), (6299, 0)));
+        let is_fuller = |mine, other| load(mine, 0).is_fuller(load(other, 0));
+        assert!(!is_fuller(2, 0));
+        assert!(is_fuller(3, 0));
+        assert!(!is_fuller(6400, 6300));
+        assert!(is_fuller(6400, 6299));
     }
 
     #[test]
     fn clearly_more_connections_decide_however_busy_the_other_is() {
-        assert!(outweighs((1000, 0), (500, 1000)));
-        assert!(!outweighs((500, 1000), (1000, 0)));
+        assert!(load(1000, 0).is_fuller(load(500, 1000)));
+        assert!(!load(500, 1000).is_fuller(load(1000, 0)));
+        assert!(!load(500, 1000).is_busier(load(1000, 0)));
     }
 
     #[test]
     fn between_equals_the_clearly_less_busy_one_is_better() {
-        assert!(!outweighs((1000, 650), (1000, 400)));
-        assert!(outweighs((1000, 651), (1000, 400)));
-        assert!(!outweighs((1000, 400), (1000, 1000)));
-        assert!(outweighs((1000, 1000), (1015, 0)), "15 are within 1/64");
-        assert!(!outweighs((1000, 1000), (1016, 0)), "16 are not");
+        assert!(!load(1000, 650).is_busier(load(1000, 400)));
+        assert!(load(1000, 651).is_busier(load(1000, 400)));
+        assert!(!load(1000, 400).is_busier(load(1000, 1000)));
+        let (within, beyond) = (load(1015, 0), load(1016, 0));
+        assert!(load(1000, 1000).is_busier(within), "15 are within 1/64");
+        assert!(!load(1000, 1000).is_busier(beyond), "16 are not");
     }
 
     #[test]
@@ -289,7 +310,24 @@ mod tests {
     }
 
     #[test]
-    fn the_measure_of_the_test_above_sees_what_a_skewed_hash_does() {
+    fn clients_that_come_and_go_do_not_swing_from_one_worker_to_the_other() {
+        let mut play = Play::new(vec![1, 1], &[1000, 0], 1);
+        for second in 0..20 {
+            let mut taken = [0, 0];
+            for _ in 0..1000 {
+                play.arrive();
+                let worker = play.open[0];
+                taken[worker] += 1;
+                play.end_one();
+            }
+            assert!(taken[0].min(taken[1]) > 300, "{taken:?} in second {second}");
+            // Both together have one CPU's worth of work, done by who took the client.
+            (0..2).for_each(|worker| play.board.set_busy(worker, taken[worker]));
+        }
+    }
+
+    #[test]
+    fn the_measure_of_evenness_sees_what_a_skewed_hash_does() {
         let mut play = Play::new(vec![3, 1], &[0], 1);
         play.open = [vec![0; 750], vec![1; 250]].concat();
         play.open
