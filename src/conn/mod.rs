@@ -160,6 +160,7 @@ impl Connection {
     }
 
     /// One of this connection's ops completed.
+    #[inline]
     pub fn on_event(&mut self, lane: Lane, event: Event, cx: &mut Cx<'_>) {
         match &mut self.state {
             State::Dialing(_) => self.on_dialed(event, cx),
@@ -228,6 +229,11 @@ impl Connection {
         }
     }
 
+    /// Whether it is over: its [`summary`](Self::summary) is due, and its slot may be reused.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Over(_))
+    }
+
     /// How it went, once it is over and its slot may be reused.
     pub fn summary(&self) -> Option<Summary> {
         match self.state {
@@ -236,6 +242,7 @@ impl Connection {
         }
     }
 
+    #[inline]
     fn on_verdict(&mut self, verdict: Verdict, cx: &mut Cx<'_>) {
         match verdict {
             Verdict::Going => {}
@@ -307,6 +314,7 @@ impl Connection {
         self.over(summary, cx);
     }
 
+    #[cold]
     fn close(&mut self, outcome: Outcome, ending: Ending, cx: &mut Cx<'_>) {
         let placeholder = State::Over(Summary::nothing());
         let State::Relaying(mut pair) = std::mem::replace(&mut self.state, placeholder) else {

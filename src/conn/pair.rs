@@ -106,6 +106,7 @@ impl Pair {
         half.start(true, &mut relay);
     }
 
+    #[inline]
     pub(super) fn on_event(
         &mut self,
         key: Key,
@@ -281,6 +282,7 @@ impl Pair {
     }
 
     /// Hands an event to its half: which source that half reads, and what became of it.
+    #[inline]
     fn step(&mut self, key: Key, lane: Lane, event: Event, cx: &mut Cx<'_>) -> (Side, Step) {
         let side = Side::of(lane);
         match event {
@@ -332,7 +334,16 @@ impl Pair {
     }
 
     /// Looks whether what a last stage waits for has happened.
+    #[inline]
     fn on_progress(&mut self, key: Key, cx: &mut Cx<'_>) -> Verdict {
+        if matches!(self.stage, Stage::Open | Stage::HalfClosed(_)) {
+            return Verdict::Going;
+        }
+        self.on_last_progress(key, cx)
+    }
+
+    #[cold]
+    fn on_last_progress(&mut self, key: Key, cx: &mut Cx<'_>) -> Verdict {
         match self.stage {
             Stage::Flushing(failed, outcome) => {
                 let half = match failed {

@@ -329,7 +329,9 @@ impl Copy {
     /// The sink took a send, perhaps not all of it.
     fn on_room(&mut self, mut rest: Lease, cx: &mut Cx<'_>) -> Step {
         let full = !rest.is_empty();
-        cx.buffers.append(&mut rest, self.queue.take());
+        if !self.queue.is_empty() {
+            cx.buffers.append(&mut rest, self.queue.take());
+        }
         if !rest.is_empty() {
             self.send(rest, full, cx);
         }

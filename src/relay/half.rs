@@ -92,6 +92,7 @@ impl Half {
     }
 
     /// A receive completed.
+    #[inline]
     pub fn on_received(
         &mut self,
         result: Result<Lease, Errno>,
@@ -115,6 +116,7 @@ impl Half {
     }
 
     /// A send completed; `rest` is what it did not take.
+    #[inline]
     pub fn on_sent(&mut self, result: Result<u32, Errno>, rest: Lease, cx: &mut Cx<'_>) -> Step {
         let step = self.engine.copy().on_sent(result, rest, cx);
         self.splice_if_left(cx);
@@ -198,12 +200,14 @@ impl Half {
         small && self.relay == Relay::Auto
     }
 
+    #[inline]
     fn splice_if_left(&mut self, cx: &mut Cx<'_>) {
         if matches!(&self.engine, Engine::Copy(copy) if copy.has_left()) {
             self.splice(cx);
         }
     }
 
+    #[cold]
     fn splice(&mut self, cx: &mut Cx<'_>) {
         self.pace.restart(cx.now);
         self.engine = Engine::Splice(Splice::start(cx));

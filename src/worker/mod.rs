@@ -216,13 +216,21 @@ impl<R: Ring> Worker<R> {
             slot: tag.slot,
             generation: tag.generation,
         };
-        if self.connections.get(key).is_none() {
+        let Some(connection) = self.connections.get_mut(key) else {
             return self.on_stale(event);
-        }
+        };
         self.stats.on_event(Side::of(tag.lane), &event);
-        self.with(key, now, |connection, cx| {
-            connection.on_event(tag.lane, event, cx);
-        });
+        let mut cx = conn::Cx {
+            ops: &mut self.ops,
+            buffers: self.ring.buffers(),
+            starved: &mut self.starved,
+            wheel: &mut self.wheel,
+            now,
+        };
+        connection.on_event(tag.lane, event, &mut cx);
+        if connection.is_over() {
+            self.on_over(key, now);
+        }
     }
 
     /// Lets a connection decide, and takes its slot back when it is over.
@@ -238,7 +246,7 @@ impl<R: Ring> Worker<R> {
             now,
         };
         act(connection, &mut cx);
-        if connection.summary().is_some() {
+        if connection.is_over() {
             self.on_over(key, now);
         }
     }
