@@ -582,6 +582,8 @@ impl Ring for Uring {
             if !self.ring.submission().is_empty() {
                 self.enter(Until::Now)?;
             }
+            // And is told first: a socket says once that it failed, and whoever asks next sees an orderly end.
+            self.reap(done);
             self.run_splices(done)?;
         }
         let busy = !done.is_empty() || !self.splices.is_empty();
