@@ -14,6 +14,7 @@ mod rules;
 )]
 mod sabotage;
 mod scarce;
+mod splicing;
 mod worker;
 
 use relay::Relay;

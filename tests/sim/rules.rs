@@ -9,16 +9,16 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-const A: Tag = Tag {
+pub(crate) const A: Tag = Tag {
     lane: Lane::A,
     slot: 1,
     generation: 1,
 };
 
 /// A ring, a listener and a client that sends a few bytes and then waits.
-struct Bench {
-    ring: SimRing,
-    listener: Sock,
+pub(crate) struct Bench {
+    pub(crate) ring: SimRing,
+    pub(crate) listener: Sock,
     ops: Ops,
 }
 
@@ -27,7 +27,7 @@ impl Bench {
         Self::sending(seed, faults, 5)
     }
 
-    fn sending(seed: u64, faults: Faults, count: u64) -> Self {
+    pub(crate) fn sending(seed: u64, faults: Faults, count: u64) -> Self {
         let patient = Script {
             steps: vec![Step::Send(count), Step::AwaitEnd(Duration::from_secs(60))],
             appetite: Appetite::Eager,
@@ -45,11 +45,15 @@ impl Bench {
         }
     }
 
-    fn calm() -> Self {
+    pub(crate) fn calm() -> Self {
         Self::new(1, Faults::none())
     }
 
-    fn turn(&mut self, ops: impl IntoIterator<Item = Op>, until: Until) -> Vec<Completion> {
+    pub(crate) fn turn(
+        &mut self,
+        ops: impl IntoIterator<Item = Op>,
+        until: Until,
+    ) -> Vec<Completion> {
         let mut done = Vec::new();
         ops.into_iter().for_each(|op| self.ops.push(op));
         self.ring
@@ -59,7 +63,7 @@ impl Bench {
     }
 
     /// Lets a second pass.
-    fn pass(&mut self, ops: impl IntoIterator<Item = Op>) -> Vec<Completion> {
+    pub(crate) fn pass(&mut self, ops: impl IntoIterator<Item = Op>) -> Vec<Completion> {
         let until = self.ring.now() + Duration::from_secs(1);
         let mut done = self.turn(ops, Until::Time(until));
         while self.ring.now() < until {
@@ -69,7 +73,7 @@ impl Bench {
     }
 
     /// The client's socket, its bytes arrived.
-    fn accept(&mut self) -> Sock {
+    pub(crate) fn accept(&mut self) -> Sock {
         let tag = Tag { slot: 0, ..A };
         let accept = Op::Accept {
             tag,
@@ -87,7 +91,7 @@ impl Bench {
     }
 }
 
-fn recv(tag: Tag, sock: SockRef) -> Op {
+pub(crate) fn recv(tag: Tag, sock: SockRef) -> Op {
     Op::Recv {
         tag,
         sock,
@@ -96,7 +100,7 @@ fn recv(tag: Tag, sock: SockRef) -> Op {
     }
 }
 
-fn dial(tag: Tag) -> Op {
+pub(crate) fn dial(tag: Tag) -> Op {
     Op::Dial {
         tag,
         peer: backend_address(),
@@ -105,7 +109,7 @@ fn dial(tag: Tag) -> Op {
 }
 
 /// Forgets a bench whose turn is expected to panic: its socket is nobody's to close.
-fn expect_panic(mut bench: Bench, ops: impl IntoIterator<Item = Op>) {
+pub(crate) fn expect_panic(mut bench: Bench, ops: impl IntoIterator<Item = Op>) {
     let ops: Vec<Op> = ops.into_iter().collect();
     bench.turn(ops, Until::Now);
 }
@@ -179,7 +183,7 @@ fn a_program_that_waits_for_nothing_is_caught() {
 }
 
 /// Takes a bench apart whose sockets are closed.
-fn end(bench: Bench) {
+pub(crate) fn end(bench: Bench) {
     bench.listener.into_simulated();
 }
 

@@ -569,12 +569,14 @@ fn both_directions_of_a_pair_go_at_once() {
 fn a_source_is_sent_to_while_it_is_spliced_from() {
     let mut bench = bench();
     let mut way = Way::new();
-    for round in 0..100 {
+    let written = std::iter::from_fn(|| bench.ring.buffers().write(b"down"));
+    let leases: Vec<_> = written.collect();
+    let rounds = leases.len();
+    for (round, lease) in leases.into_iter().enumerate() {
         if round % 2 == 0 {
             way.near.write_all(b"up").unwrap();
         }
         bench.ops.push(way.op(BUDGET, None));
-        let lease = bench.ring.buffers().write(b"down").unwrap();
         bench.ops.push(Op::Send {
             tag: A,
             sock: way.from.as_ref(),
@@ -596,10 +598,10 @@ fn a_source_is_sent_to_while_it_is_spliced_from() {
         }
     }
     bench.close(way.to, false);
-    let (mut up, mut down) = (String::new(), [0; 400]);
+    let (mut up, mut down) = (String::new(), vec![0; 4 * rounds]);
     way.far.read_to_string(&mut up).unwrap();
     way.near.read_exact(&mut down).unwrap();
-    assert_eq!(up, "up".repeat(100));
-    assert!(down == *"down".repeat(100).as_bytes(), "other bytes");
+    assert_eq!(up, "up".repeat(rounds));
+    assert!(down == "down".repeat(rounds).as_bytes(), "other bytes");
     bench.close(way.from, false);
 }
