@@ -304,10 +304,12 @@ mod tests {
                 up: Moved {
                     copied: 980,
                     spliced: 0,
+                    switches: 0,
                 },
                 down: Moved {
                     copied: 65_536,
                     spliced: 0,
+                    switches: 0,
                 },
             },
             config: Arc::new(config),

@@ -24,10 +24,12 @@ pub struct Moved {
     pub copied: u64,
     /// Inside the kernel.
     pub spliced: u64,
+    /// How often the way changed.
+    pub switches: u32,
 }
 
 impl Moved {
-    /// Both ways together.
+    /// Bytes, both ways together.
     pub fn total(self) -> u64 {
         self.copied + self.spliced
     }
@@ -134,6 +136,7 @@ impl Half {
         match splice.on_spliced(Spliced { held, stop }, leave, cx) {
             Next::Stay(step) => step,
             Next::Leave => {
+                self.moved.switches += 1;
                 self.copy(stop == Stop::Empty, failing, cx);
                 Step::Going
             }
@@ -203,6 +206,7 @@ impl Half {
     #[inline]
     fn splice_if_left(&mut self, cx: &mut Cx<'_>) {
         if matches!(&self.engine, Engine::Copy(copy) if copy.has_left()) {
+            self.moved.switches += 1;
             self.splice(cx);
         }
     }

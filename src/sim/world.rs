@@ -135,6 +135,8 @@ pub struct World {
     /// By ring, slot and generation.
     owners: HashMap<(usize, u32, u32), [Option<usize>; 2]>,
     rings: usize,
+    /// The narrowest window, as a power of two.
+    narrowest: u64,
 }
 
 /// The first number that a world gives out; 0 to 2 are taken in any process.
@@ -156,6 +158,7 @@ impl World {
             fds: Vec::new(),
             owners: HashMap::new(),
             rings: 0,
+            narrowest: 9,
         }
     }
 
@@ -179,6 +182,11 @@ impl World {
     /// Chance for what the test decides about this world.
     pub fn chance(&mut self) -> &mut Chance {
         &mut self.chance
+    }
+
+    /// From now on the network holds 64 KiB of each direction, or more: enough to be bulk.
+    pub fn widen(&mut self) {
+        self.narrowest = 16;
     }
 
     /// What goes wrong here.
@@ -302,7 +310,7 @@ impl World {
         let conn = self.conns.len();
         let chance = &mut self.chance;
         let latency = chance.pause(Duration::from_millis(40));
-        let mut window = || 1 << chance.within(9, 18);
+        let mut window = || 1 << chance.within(self.narrowest, 18);
         let tcp = Tcp::new(conn, latency, window(), window());
         let orderly = script.is_orderly();
         self.conns.push(Conn {

@@ -32,6 +32,9 @@ pub struct Stats {
     pub spliced_up: Counter,
     /// Bytes spliced from backends.
     pub spliced_down: Counter,
+    /// Changes between copying and splicing, of connections that have ended. Many for each connection: its traffic lies
+    /// at the edge, and one way for its listener may be cheaper (`relay`).
+    pub switches: Counter,
     /// Splices that found no free pipe.
     pub no_pipe: Counter,
     /// Receives that ended for want of a buffer.
@@ -89,6 +92,8 @@ impl Stats {
 
     pub(super) fn on_over(&self, summary: &Summary) {
         self.ended[summary.outcome.cause.index()].add(1);
+        let switches = summary.up.switches + summary.down.switches;
+        self.switches.add(u64::from(switches));
     }
 
     pub(super) fn on_accept_error(&self, errno: Errno) {

@@ -15,6 +15,12 @@ mod rules;
 mod sabotage;
 mod scarce;
 mod splicing;
+mod swaying;
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a train is about accepts, dials and sends alone"
+)]
+mod train;
 mod worker;
 
 use relay::Relay;
@@ -80,13 +86,13 @@ fn worlds() -> u64 {
 }
 
 /// Plays `count` worlds on every CPU there is.
-fn play_all(count: u64, play: fn(u64)) {
+fn play_all(count: u64, play: impl Fn(u64) + Sync) {
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let next = AtomicU64::new(0);
     let seeds = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < count);
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| std::iter::from_fn(seeds).for_each(play));
+            scope.spawn(|| std::iter::from_fn(seeds).for_each(&play));
         }
     });
 }

@@ -1,7 +1,7 @@
 //! The real worker in simulated worlds: several listeners, upstreams and backends; clients that come and go; timeouts;
 //! a drain in the middle of it all. Alone, or two that hand clients over to each other.
 
-use crate::{Replay, play_all, worlds};
+use crate::{Replay, play_all, swaying, worlds};
 use ringway::config::{Backend, Config, Listener, Log, Process, Relay, Upstream};
 use ringway::conn::{Cause, Phase};
 use ringway::relay::HIGH_WATER;
@@ -27,9 +27,11 @@ const SLACK: Duration = Duration::from_millis(200);
 
 /// Whether the program has reasons of its own to end connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Haste {
+pub(crate) enum Haste {
     /// No timeout is shorter than any script; it drains when all is over.
     Patient,
+    /// As patient, with streams that are bulk and messages by turns.
+    Swaying,
     /// As patient, but it drains in mid-relay.
     Draining,
     /// Timeouts shorter than many scripts, and a drain in mid-relay.
@@ -55,11 +57,17 @@ type Listeners = Vec<(u16, Sock)>;
 
 /// Listeners, upstreams and backends of this world, and its clients.
 fn furnish(world: &mut World, haste: Haste, workers: usize) -> (Config, Vec<Listeners>) {
+    if haste == Haste::Swaying {
+        world.widen();
+    }
     let upstreams = world.chance().within(1, 2);
     let backends = world.chance().within(1, 3);
     for n in 0..upstreams * backends {
         // Now and then nobody is there, and every dial is refused.
-        if world.chance().below(16) > 0 {
+        if haste == Haste::Swaying {
+            let script = swaying::script(world.chance());
+            world.backend_playing(backend_address(n), script);
+        } else if world.chance().below(16) > 0 {
             world.backend(backend_address(n));
         }
     }
@@ -77,9 +85,10 @@ fn furnish(world: &mut World, haste: Haste, workers: usize) -> (Config, Vec<List
     for at in 0..world.chance().within(1, 3) {
         let target = usize::try_from(world.chance().below(upstreams)).expect("two at most");
         let mut listener = Listener::new(format!("l{at}"), Vec::new(), target);
-        listener.relay = world
-            .chance()
-            .pick(&[Relay::Auto, Relay::Copy, Relay::Splice]);
+        if haste != Haste::Swaying {
+            let all = [Relay::Auto, Relay::Copy, Relay::Splice];
+            listener.relay = world.chance().pick(&all);
+        }
         set_timeouts(&mut listener, haste, world.chance());
         listener.incoming_cpu = world.chance().below(4) == 0;
         config.listeners.push(listener);
@@ -94,18 +103,28 @@ fn furnish(world: &mut World, haste: Haste, workers: usize) -> (Config, Vec<List
         0 => chance.index(workers),
         _ => liked,
     };
-    for _ in 0..world.chance().within(1, CLIENTS_MAX) {
+    let most = if haste == Haste::Swaying {
+        swaying::CLIENTS_MAX
+    } else {
+        CLIENTS_MAX
+    };
+    for _ in 0..world.chance().within(1, most) {
         let listener = world.chance().index(config.listeners.len());
         let listener = listener * workers + hashed(world.chance());
         let pause = world.chance().pause(Duration::from_secs(5));
-        world.client(listener, pause);
+        if haste == Haste::Swaying {
+            let script = swaying::script(world.chance());
+            world.client_playing(listener, pause, script);
+        } else {
+            world.client(listener, pause);
+        }
     }
     (config, socks)
 }
 
 fn set_timeouts(listener: &mut Listener, haste: Haste, chance: &mut Chance) {
     match haste {
-        Haste::Patient | Haste::Draining => {
+        Haste::Patient | Haste::Swaying | Haste::Draining => {
             listener.idle_timeout = Duration::from_hours(24);
             listener.half_close_timeout = Duration::from_hours(24);
         }
@@ -149,6 +168,8 @@ struct Play {
     records: Receiver<Record>,
     /// The most that was spilled at any time.
     spilled: u64,
+    /// The size of the smallest buffers, as a power of two: small ones make bulk slow to play.
+    smallest: u64,
 }
 
 impl Play {
@@ -170,6 +191,7 @@ impl Play {
             limits: Arc::clone(&limits),
             records,
             spilled: 0,
+            smallest: if haste == Haste::Swaying { 11 } else { 6 },
         };
         for ((listeners, mailbox), number) in listeners.into_iter().zip(mailboxes).zip(0..) {
             let at = usize::from(number);
@@ -197,7 +219,7 @@ impl Play {
 
     fn seat(&mut self, setup: Setup, bell: SockRef, post: Post) {
         let buffers = u16::try_from(1 << self.draw(4, 9)).expect("at most 512");
-        let size = u16::try_from(1 << self.draw(6, 12)).expect("at most 4,096");
+        let size = u16::try_from(1 << self.draw(self.smallest, 12)).expect("at most 4,096");
         let stats = Arc::clone(&setup.stats);
         let ring = SimRing::new(Rc::clone(&self.world), buffers, size);
         self.seats.push(Seat {
@@ -404,21 +426,21 @@ impl Seat {
 }
 
 /// What came of a world.
-struct Played {
+pub(crate) struct Played {
     /// Of its trace.
     hash: u64,
     /// Each worker's numbers.
-    stats: Vec<Arc<Stats>>,
+    pub(crate) stats: Vec<Arc<Stats>>,
     /// The most that was spilled.
     spilled: u64,
 }
 
 /// Plays one world.
-fn play(seed: u64, haste: Haste, workers: usize) -> Played {
+pub(crate) fn play(seed: u64, haste: Haste, workers: usize) -> Played {
     let _replay = Replay(seed);
     let mut play = Play::new(seed, haste, workers);
     let turns = match haste {
-        Haste::Patient => u64::MAX,
+        Haste::Patient | Haste::Swaying => u64::MAX,
         Haste::Draining | Haste::Hurried => play.world.borrow_mut().chance().below(400),
     };
     play.run(turns);
@@ -450,6 +472,7 @@ pub(crate) fn play_seed(seed: u64) {
         play(seed, haste, 1);
     }
     play_pair(seed);
+    play(seed, Haste::Swaying, 1);
 }
 
 fn play_pair(seed: u64) {
@@ -514,6 +537,7 @@ fn the_worlds_reach_every_way_to_end_and_every_fault_that_is_counted() {
     }
     assert!(worlds >= 10, "only {worlds} spilled");
     assert!(sum(|stats| stats.enobufs.get()) > 0);
+    assert!(sum(|stats| stats.no_pipe.get()) > 0);
     assert!(sum(|stats| stats.stale.get()) > 0);
     assert!(sum(|stats| stats.overflows.get()) > 0);
     assert!(sum(|stats| stats.rejected_limit.get()) > 0);
