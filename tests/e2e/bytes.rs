@@ -1,6 +1,7 @@
 //! Bytes arrive as they were sent: all of them, in order, both ways, on every kind of address.
 
-use crate::support::{Backend, End, Peer, Proxy, Setup};
+use super::before;
+use crate::support::{Backend, End, Peer, Proxy};
 use std::net::SocketAddr;
 
 /// Sends that many bytes through an echo and checks what comes back.
@@ -16,7 +17,7 @@ fn round_trip(client: &Peer, bytes: usize) {
 #[test]
 fn bytes_of_every_size_come_back_as_they_were_sent() {
     let backend = Backend::echo();
-    let proxy = Setup::before(&backend).start();
+    let proxy = before(&backend).start();
     for bytes in [
         1,
         2,
@@ -41,7 +42,7 @@ fn bytes_of_every_size_come_back_as_they_were_sent() {
 #[test]
 fn three_hundred_connections_at_once_never_see_each_others_bytes() {
     let backend = Backend::echo();
-    let proxy = Setup::before(&backend).process("workers = 2").start();
+    let proxy = before(&backend).process("workers = 2").start();
     let clients: Vec<_> = (0..300).map(|_| proxy.connect()).collect();
     for round in 0..5 {
         for (number, client) in clients.iter().enumerate() {
@@ -56,7 +57,7 @@ fn three_hundred_connections_at_once_never_see_each_others_bytes() {
 #[test]
 fn sixteen_bulk_streams_at_once_arrive_whole() {
     let backend = Backend::echo();
-    let proxy = Setup::before(&backend).process("workers = 2").start();
+    let proxy = before(&backend).process("workers = 2").start();
     let clients: Vec<_> = (0..16)
         .map(|_| {
             let client = proxy.connect();
@@ -71,7 +72,7 @@ fn sixteen_bulk_streams_at_once_arrive_whole() {
 #[test]
 fn many_small_writes_arrive_in_order() {
     let backend = Backend::echo();
-    let proxy = Setup::before(&backend).start();
+    let proxy = before(&backend).start();
     let client = proxy.connect();
     let sender = client.share();
     let sending = std::thread::spawn(move || {
@@ -88,7 +89,7 @@ fn every_pair_of_address_families_is_relayed() {
     let addresses: [SocketAddr; 2] = ["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()];
     for backend_on in addresses {
         let backend = Backend::on(backend_on).serving(crate::support::echo);
-        let proxy = Setup::before(&backend)
+        let proxy = before(&backend)
             .listener("listen = [\"127.0.0.1:0\", \"[::1]:0\"]")
             .start();
         assert_eq!(proxy.listeners().len(), 2);
@@ -109,7 +110,7 @@ fn each_listener_of_a_file_has_its_own_upstream_and_its_own_port() {
          [[upstream]]\nname = \"chat\"\n[[upstream.backend]]\naddress = \"{}\"\n",
         chat.address()
     );
-    let proxy = Setup::before(&feed).more(&more).start();
+    let proxy = before(&feed).more(&more).start();
     assert_ne!(proxy.address_of("feed"), proxy.address_of("chat"));
     for name in ["feed", "chat"] {
         let client = Peer::connect(proxy.address_of(name));

@@ -1,5 +1,6 @@
 //! Signals: a drain lets connections go in an order that their clients can stand, and the process ends with 0.
 
+use super::before;
 use crate::support::{Backend, End, Peer, Proxy, Setup, wait};
 use nix::sys::signal::Signal;
 use std::io::ErrorKind;
@@ -28,9 +29,7 @@ fn an_idle_proxy_exits_at_once() {
 #[test]
 fn open_connections_are_ended_one_by_one_over_the_span() {
     let backend = Backend::echo();
-    let proxy = Setup::before(&backend)
-        .process("drain_over = \"2s\"")
-        .start();
+    let proxy = before(&backend).process("drain_over = \"2s\"").start();
     let clients: Vec<_> = (0..10).map(|_| proxy.connect()).collect();
     for client in &clients {
         client.send(b"hello");
@@ -63,9 +62,7 @@ fn open_connections_are_ended_one_by_one_over_the_span() {
 #[test]
 fn a_connection_goes_on_until_its_turn() {
     let backend = Backend::echo();
-    let proxy = Setup::before(&backend)
-        .process("drain_over = \"3s\"")
-        .start();
+    let proxy = before(&backend).process("drain_over = \"3s\"").start();
     let clients: Vec<_> = (0..2).map(|_| proxy.connect()).collect();
     for client in &clients {
         client.send(b"hello");
@@ -84,7 +81,7 @@ fn a_connection_goes_on_until_its_turn() {
 #[test]
 fn what_is_left_at_the_deadline_is_cut() {
     let backend = Backend::new();
-    let proxy = Setup::before(&backend)
+    let proxy = before(&backend)
         .process("drain_over = \"60s\"")
         .process("drain_deadline = \"500ms\"")
         .start();
@@ -104,7 +101,7 @@ fn what_is_left_at_the_deadline_is_cut() {
 #[test]
 fn a_stalled_reader_does_not_keep_a_drain_past_its_deadline() {
     let backend = Backend::new();
-    let proxy = Setup::before(&backend)
+    let proxy = before(&backend)
         .process("drain_over = \"0s\"")
         .process("drain_deadline = \"500ms\"")
         .start();
@@ -118,9 +115,7 @@ fn a_stalled_reader_does_not_keep_a_drain_past_its_deadline() {
 #[test]
 fn bytes_received_before_a_drain_are_delivered_before_fin() {
     let backend = Backend::new();
-    let proxy = Setup::before(&backend)
-        .process("drain_over = \"0s\"")
-        .start();
+    let proxy = before(&backend).process("drain_over = \"0s\"").start();
     let client = Peer::connect_narrow(proxy.address(), 8 << 10);
     let from = client.local();
     let served = backend.accept();
@@ -141,7 +136,7 @@ fn bytes_received_before_a_drain_are_delivered_before_fin() {
 #[test]
 fn listeners_stay_open_for_drain_delay() {
     let backend = Backend::echo();
-    let proxy = Setup::before(&backend)
+    let proxy = before(&backend)
         .process("drain_delay = \"2s\"")
         .process("drain_over = \"0s\"")
         .start();
@@ -160,7 +155,7 @@ fn listeners_stay_open_for_drain_delay() {
 #[test]
 fn a_client_that_is_being_dialed_for_does_not_hold_up_a_drain() {
     let (silent, _queue) = Backend::silent();
-    let proxy = Setup::before(&silent)
+    let proxy = before(&silent)
         .upstream("connect_timeout = \"60s\"")
         .process("drain_over = \"0s\"")
         .start();
@@ -177,7 +172,7 @@ fn a_client_that_is_being_dialed_for_does_not_hold_up_a_drain() {
 fn a_second_signal_ends_it_at_once() {
     for second in [Signal::SIGTERM, Signal::SIGINT] {
         let backend = Backend::new();
-        let proxy = Setup::before(&backend)
+        let proxy = before(&backend)
             .process("drain_over = \"60s\"")
             .process("drain_deadline = \"90s\"")
             .start();
@@ -204,7 +199,7 @@ fn sigint_drains_as_sigterm_does() {
 #[test]
 fn sighup_and_sigusr2_do_not_end_it() {
     let backend = Backend::echo();
-    let proxy = Setup::before(&backend).start();
+    let proxy = before(&backend).start();
     let client = proxy.connect();
     for (signal, name) in [(Signal::SIGHUP, "SIGHUP"), (Signal::SIGUSR2, "SIGUSR2")] {
         proxy.signal(signal);

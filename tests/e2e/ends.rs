@@ -1,6 +1,7 @@
 //! How connections end: FIN is relayed as FIN, RST as RST, each after the bytes before it.
 
-use crate::support::{Backend, End, Peer, Proxy, Setup, procfs, wait};
+use super::before;
+use crate::support::{Backend, End, Peer, Proxy, procfs, wait};
 use std::process::Command;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ struct Relay {
 impl Relay {
     fn new() -> Self {
         let listening = Backend::new();
-        let proxy = Setup::before(&listening).start();
+        let proxy = before(&listening).start();
         let client = proxy.connect();
         let backend = listening.accept();
         Self {
@@ -107,7 +108,7 @@ fn a_slow_reader_that_has_sent_fin_costs_no_processor_time() {
 #[test]
 fn a_fin_behind_bytes_that_a_slow_reader_leaves_comes_after_them() {
     let listening = Backend::new();
-    let proxy = Setup::before(&listening).start();
+    let proxy = before(&listening).start();
     let client = Peer::connect_narrow(proxy.address(), 8 << 10);
     let backend = listening.accept();
     let sending = std::thread::spawn(move || {
@@ -151,7 +152,7 @@ fn backend_rst_reaches_client_after_everything_sent_before() {
 #[test]
 fn client_rst_reaches_a_slow_backend_after_everything_sent_before() {
     let listening = Backend::narrow(4 << 10);
-    let proxy = Setup::before(&listening).start();
+    let proxy = before(&listening).start();
     let client = proxy.connect();
     let backend = listening.accept();
     client.send_pattern(48 << 10);
@@ -200,28 +201,28 @@ fn a_backend_that_closes_without_reading_resets_the_client() {
 #[test]
 fn a_client_that_resets_before_the_backend_answered_takes_no_backend_with_it() {
     let (silent, _queue) = Backend::silent();
-    let proxy = Setup::before(&silent)
+    let proxy = before(&silent)
         .upstream("connect_timeout = \"300ms\"")
         .start();
-    let before = proxy.descriptors();
+    let before = proxy.sockets();
     let client = proxy.connect();
     let from = client.local();
-    wait::until("it is accepted", || proxy.descriptors() > before);
+    wait::until("it is accepted", || proxy.sockets() > before);
     client.reset();
     let line = proxy.await_access_of(from);
     assert_eq!(line.text("end").split('/').nth(1), Some("dialing"));
-    wait::until("its descriptors are back", || proxy.descriptors() == before);
+    wait::until("its sockets are back", || proxy.sockets() == before);
 }
 
 #[test]
 fn clients_that_reset_right_after_connect_leave_nothing_behind() {
     let backend = Backend::echo();
-    let proxy = Setup::before(&backend).start();
-    let before = proxy.descriptors();
+    let proxy = before(&backend).start();
+    let before = proxy.sockets();
     for _ in 0..200 {
         proxy.connect().reset();
     }
-    wait::until("its descriptors are back", || proxy.descriptors() == before);
+    wait::until("its sockets are back", || proxy.sockets() == before);
     let client = proxy.connect();
     client.send(b"still there?");
     client.expect(b"still there?");

@@ -5,14 +5,57 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod bytes; //     what is sent arrives
 mod dialing; //   which backend, and what when it does not answer
-mod draining; //  signals and the end of the process
-mod ends; //      FIN and RST
 mod even; //      which worker has which connection
 mod limits; //    connections and descriptors
 mod logs; //      the access log and who reads it
-mod pressure; //  slow readers, fast senders, many of them
 mod spinning; //  staying awake between messages
 mod starting; //  what is refused at start, and what a start makes
-mod timeouts; //  idle, half-closed
+mod switching; // from copying to splicing and back
+
+// The contract that every way to relay keeps: the same tests for each. What `copy` leaves out is what `auto` copies, too.
+
+#[path = "."]
+mod auto {
+    mod bytes; // what is sent arrives
+    mod draining; // signals and the end of the process
+    mod ends; // FIN and RST
+    mod pressure; // slow readers, fast senders, many of them
+    mod timeouts; // idle, half-closed
+
+    use crate::support::{Backend, Setup};
+
+    fn before(backend: &Backend) -> Setup {
+        Setup::before(backend).listener("relay = \"auto\"")
+    }
+}
+
+#[path = "."]
+#[expect(clippy::duplicate_mod, reason = "the same tests for each way to relay")]
+mod splice {
+    mod bytes; // what is sent arrives
+    mod draining; // signals and the end of the process
+    mod ends; // FIN and RST
+    mod pressure; // slow readers, fast senders, many of them
+    mod timeouts; // idle, half-closed
+
+    use crate::support::{Backend, Setup};
+
+    fn before(backend: &Backend) -> Setup {
+        Setup::before(backend).listener("relay = \"splice\"")
+    }
+}
+
+#[path = "."]
+#[expect(clippy::duplicate_mod, reason = "the same tests for each way to relay")]
+mod copy {
+    mod bytes; // what is sent arrives
+    mod ends; // FIN and RST
+    mod pressure; // slow readers, fast senders, many of them
+
+    use crate::support::{Backend, Setup};
+
+    fn before(backend: &Backend) -> Setup {
+        Setup::before(backend).listener("relay = \"copy\"")
+    }
+}

@@ -1,6 +1,7 @@
 //! Fast senders, readers that stand still, and many connections that come and go: memory stays where it is.
 
-use crate::support::{Backend, End, Peer, Setup, wait};
+use super::before;
+use crate::support::{Backend, End, Peer, wait};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,7 +48,7 @@ fn settled(number: impl Fn() -> usize) -> usize {
 #[test]
 fn a_stalled_reader_stops_a_fast_backend_and_later_gets_every_byte() {
     let backend = Backend::new();
-    let proxy = Setup::before(&backend).start();
+    let proxy = before(&backend).start();
     let client = Peer::connect_narrow(proxy.address(), 64 << 10);
     let before = proxy.resident();
     let sent = send_counted(backend.accept(), 200 * MB);
@@ -69,7 +70,7 @@ fn a_stalled_reader_stops_a_fast_backend_and_later_gets_every_byte() {
 #[test]
 fn a_stalled_backend_stops_a_fast_client_and_later_gets_every_byte() {
     let backend = Backend::new();
-    let proxy = Setup::before(&backend).start();
+    let proxy = before(&backend).start();
     let client = proxy.connect();
     let served = backend.accept();
     let before = proxy.resident();
@@ -109,9 +110,8 @@ fn beside_stalled_readers(readers: usize, act: impl FnOnce(Beside<'_>)) -> u64 {
          [[upstream]]\nname = \"echo\"\n[[upstream.backend]]\naddress = \"{}\"\n",
         echo.address()
     );
-    // A splice would hold no buffers, but pipes.
-    let copying = Setup::before(&flood).listener("relay = \"copy\"");
-    let proxy = copying.more(&more).start();
+    // What they exhaust is buffers where they are copied, and pipes where they are spliced.
+    let proxy = before(&flood).more(&more).start();
     let client = Peer::connect(proxy.address_of("echo"));
     client.send(b"warm");
     client.expect(b"warm");
@@ -233,15 +233,13 @@ fn churn(proxy: SocketAddr, connections: u64) {
 #[test]
 fn two_thousand_connections_with_random_endings_leave_nothing_behind() {
     let backend = Backend::echo();
-    let proxy = Setup::before(&backend).process("workers = 2").start();
-    let descriptors = proxy.descriptors();
+    let proxy = before(&backend).process("workers = 2").start();
+    let sockets = proxy.sockets();
     churn(proxy.address(), 400);
-    wait::until("all are over", || proxy.descriptors() == descriptors);
+    wait::until("all are over", || proxy.sockets() == sockets);
     let resident = proxy.resident();
     churn(proxy.address(), 2_000);
-    wait::until("every descriptor is back", || {
-        proxy.descriptors() == descriptors
-    });
+    wait::until("every socket is back", || proxy.sockets() == sockets);
     let grown = proxy.resident().saturating_sub(resident);
     // The buffers' pages are touched one by one, 64 MiB of two workers; a leak of one page a connection is 8 MB.
     assert!(grown < 8 * MIB, "the proxy grew by {grown} bytes");

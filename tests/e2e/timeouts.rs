@@ -1,12 +1,13 @@
 //! Connections on which nothing moves any more.
 
-use crate::support::{Backend, Setup, wait};
+use super::before;
+use crate::support::{Backend, wait};
 use std::time::Duration;
 
 #[test]
 fn an_idle_connection_is_closed_on_both_sides() {
     let backend = Backend::new();
-    let proxy = Setup::before(&backend)
+    let proxy = before(&backend)
         .listener("idle_timeout = \"300ms\"")
         .start();
     let (client, served) = (proxy.connect(), backend.accept());
@@ -21,9 +22,7 @@ fn an_idle_connection_is_closed_on_both_sides() {
 #[test]
 fn bytes_in_one_direction_alone_keep_a_connection_from_being_idle() {
     let backend = Backend::new();
-    let proxy = Setup::before(&backend)
-        .listener("idle_timeout = \"1s\"")
-        .start();
+    let proxy = before(&backend).listener("idle_timeout = \"1s\"").start();
     let relays: Vec<_> = (0..2)
         .map(|_| (proxy.connect(), backend.accept()))
         .collect();
@@ -44,7 +43,7 @@ fn bytes_in_one_direction_alone_keep_a_connection_from_being_idle() {
 #[test]
 fn a_backend_that_keeps_silent_after_the_clients_fin_is_closed() {
     let backend = Backend::new();
-    let proxy = Setup::before(&backend)
+    let proxy = before(&backend)
         .listener("half_close_timeout = \"300ms\"")
         .start();
     let (client, served) = (proxy.connect(), backend.accept());
@@ -58,7 +57,7 @@ fn a_backend_that_keeps_silent_after_the_clients_fin_is_closed() {
 #[test]
 fn a_client_that_keeps_silent_after_the_backends_fin_is_closed() {
     let backend = Backend::new();
-    let proxy = Setup::before(&backend)
+    let proxy = before(&backend)
         .listener("half_close_timeout = \"300ms\"")
         .start();
     let (client, served) = (proxy.connect(), backend.accept());
@@ -72,7 +71,7 @@ fn a_client_that_keeps_silent_after_the_backends_fin_is_closed() {
 #[test]
 fn half_close_timeout_runs_only_while_no_byte_comes() {
     let backend = Backend::new();
-    let proxy = Setup::before(&backend)
+    let proxy = before(&backend)
         .listener("half_close_timeout = \"1s\"")
         .start();
     let (client, served) = (proxy.connect(), backend.accept());

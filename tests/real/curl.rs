@@ -36,6 +36,7 @@ fn a_download_of_100_mb_arrives_unchanged() {
     let line = &proxy.await_access(1)[0];
     assert!(line.number("bytes_down") > sent.len() as u64, "{line:?}");
     assert_eq!(line.end(), ("client-fin/done", "--"));
+    assert_eq!(line.text("relay"), "copy+splice");
 }
 
 #[test]
@@ -59,6 +60,7 @@ fn an_upload_of_100_mb_arrives_unchanged() {
     let line = &proxy.await_access(1)[0];
     assert!(line.number("bytes_up") > sent.len() as u64, "{line:?}");
     assert_eq!(line.end(), ("client-fin/done", "--"));
+    assert_eq!(line.text("relay"), "copy+splice");
 }
 
 #[test]

@@ -16,6 +16,19 @@ pub(crate) fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
 
+/// Those of them that are sockets. A proxy that has spliced keeps its pipes.
+pub(crate) fn sockets(pid: u32) -> usize {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten();
+    let links = entries
+        .flatten()
+        .filter_map(|fd| fs::read_link(fd.path()).ok());
+    links
+        .filter(|link| link.to_string_lossy().starts_with("socket:"))
+        .count()
+}
+
 /// Resident memory, bytes.
 pub(crate) fn resident(pid: u32) -> u64 {
     kib_of(

@@ -374,6 +374,11 @@ impl Proxy {
         procfs::descriptors(self.pid())
     }
 
+    /// Open sockets.
+    pub(crate) fn sockets(&self) -> usize {
+        procfs::sockets(self.pid())
+    }
+
     /// Resident memory, bytes.
     pub(crate) fn resident(&self) -> u64 {
         procfs::resident(self.pid())
