@@ -126,7 +126,11 @@ impl Scripted {
             }
             Op::Close { sock, .. } => drop(sock.into_simulated()),
             // The bell never rings, a FIN that we send changes nothing here, and nothing is parked or left in a pipe.
-            Op::Poll { .. } | Op::Shutdown { .. } | Op::Shed { .. } | Op::Discard { .. } => {}
+            Op::Poll { .. }
+            | Op::Shutdown { .. }
+            | Op::Shed { .. }
+            | Op::NotsentLowat { .. }
+            | Op::Discard { .. } => {}
             Op::TurnAway { .. } | Op::Cancel { .. } | Op::Unsent { .. } | Op::Splice { .. } => {
                 unreachable!("no case fails or splices: {op:?}")
             }

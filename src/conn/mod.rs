@@ -287,9 +287,8 @@ impl Connection {
         let State::Dialing(dial) = std::mem::replace(&mut self.state, placeholder) else {
             unreachable!("a connected dial was a dial")
         };
-        let relay = self.listener_rules().relay;
         let connect = cx.now.since(self.started);
-        let mut pair = Pair::new(dial, backend, relay, connect, cx.now);
+        let mut pair = Pair::new(dial, backend, self.listener_rules(), connect, cx.now);
         pair.start(self.key, cx);
         self.state = State::Relaying(pair);
         self.set_timer(cx);

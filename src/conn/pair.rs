@@ -3,7 +3,7 @@
 use super::dial::Dial;
 use super::{Cause, Cx, Outcome, Phase, Side, Summary};
 use crate::base::Key;
-use crate::config::Relay;
+use crate::config::Listener;
 use crate::relay::{self, Half, Step};
 use crate::ring::{Errno, Event, Lane, Op, Sock, SockRef, Time};
 use std::time::Duration;
@@ -81,7 +81,7 @@ impl Pair {
     pub(super) fn new(
         dial: Dial,
         backend: Sock,
-        relay: Relay,
+        rules: &Listener,
         connect: Duration,
         now: Time,
     ) -> Self {
@@ -92,8 +92,8 @@ impl Pair {
             backend,
             connect,
             last: now,
-            up: Half::new(relay),
-            down: Half::new(relay),
+            up: Half::new(rules.relay, 0),
+            down: Half::new(rules.relay, rules.notsent_lowat),
             stage: Stage::Open,
         }
     }
@@ -437,8 +437,8 @@ impl Pair {
                 let outcome = self.failure(failed, errno);
                 self.stage = Stage::Flushing(failed, outcome);
                 self.last = cx.now;
-                let (half, _) = self.half(failed, key, cx);
-                half.fail_source();
+                let (half, mut relay) = self.half(failed, key, cx);
+                half.fail_source(&mut relay);
                 let (half, mut relay) = self.half(failed.other(), key, cx);
                 half.abandon(true, &mut relay);
                 match self.on_progress(key, cx) {

@@ -221,7 +221,11 @@ impl Copy {
     }
 
     /// See [`Half::fail_source`](super::Half::fail_source).
-    pub(super) fn fail_source(&mut self) {
+    pub(super) fn fail_source(&mut self, cx: &mut Cx<'_>) {
+        // Only for the change of engines it does not read: there may be bytes of a dead peer to be had.
+        if self.leaving && self.reading == Reading::Paused && self.queued() <= LOW_WATER {
+            self.arm(false, cx);
+        }
         self.reading = match self.reading {
             Reading::Armed | Reading::Discarding | Reading::Failing => Reading::Failing,
             Reading::Paused | Reading::Starved | Reading::Ended | Reading::Broken => {

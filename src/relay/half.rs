@@ -9,7 +9,7 @@ use super::pace::Pace;
 use super::splice::{Next, Splice, Spliced};
 use super::{Cx, Step};
 use crate::config::Relay;
-use crate::ring::{Errno, Lease, Stop};
+use crate::ring::{Errno, Lease, Op, Stop};
 
 #[derive(Debug)]
 enum Engine {
@@ -39,16 +39,19 @@ impl Moved {
 #[derive(Debug)]
 pub struct Half {
     relay: Relay,
+    /// TCP_NOTSENT_LOWAT of the sink while messages are copied to it; 0 when none was set.
+    notsent_lowat: u32,
     engine: Engine,
     pace: Pace,
     moved: Moved,
 }
 
 impl Half {
-    /// A half that does nothing yet.
-    pub fn new(relay: Relay) -> Self {
+    /// A half that does nothing yet, with the sink's `notsent_lowat`.
+    pub fn new(relay: Relay, notsent_lowat: u32) -> Self {
         Self {
             relay,
+            notsent_lowat,
             engine: Engine::Copy(Copy::new()),
             pace: Pace::default(),
             moved: Moved::default(),
@@ -176,9 +179,9 @@ impl Half {
     }
 
     /// The source is known to have failed: takes its last bytes, flushes them, sends no FIN.
-    pub fn fail_source(&mut self) {
+    pub fn fail_source(&mut self, cx: &mut Cx<'_>) {
         match &mut self.engine {
-            Engine::Copy(copy) => copy.fail_source(),
+            Engine::Copy(copy) => copy.fail_source(cx),
             Engine::Splice(splice) => splice.fail_source(),
         }
     }
@@ -214,16 +217,27 @@ impl Half {
     #[cold]
     fn splice(&mut self, cx: &mut Cx<'_>) {
         self.pace.restart(cx.now);
+        self.set_notsent_lowat(0, cx);
         self.engine = Engine::Splice(Splice::start(cx));
+    }
+
+    /// A bound on what the sink's kernel takes keeps messages fresh and stands in the way of bulk: woken at every 64 KiB, the
+    /// worker pays for all sending itself, twice the CPU per gigabyte (docs/benchmarks.md, "Splice").
+    fn set_notsent_lowat(&self, bytes: u32, cx: &mut Cx<'_>) {
+        if self.notsent_lowat != 0 {
+            let sock = cx.sink.1;
+            cx.ops.push(Op::NotsentLowat { sock, bytes });
+        }
     }
 
     /// Copies from now on. A stream that is to be spliced gets there again as soon as a receive has ended.
     fn copy(&mut self, poll_first: bool, failing: bool, cx: &mut Cx<'_>) {
         self.pace.restart(cx.now);
+        self.set_notsent_lowat(self.notsent_lowat, cx);
         let mut copy = Copy::new();
         copy.start(poll_first, cx);
         if failing {
-            copy.fail_source();
+            copy.fail_source(cx);
         }
         self.engine = Engine::Copy(copy);
     }

@@ -223,6 +223,14 @@ pub enum Op {
         /// Whose.
         tag: Tag,
     },
+    /// Set how many bytes the kernel takes for a socket beyond what it could send (TCP_NOTSENT_LOWAT, tcp(7)); 0 is the
+    /// system's own limit. Never fails in a way that matters; no completion.
+    NotsentLowat {
+        /// Which socket.
+        sock: SockRef,
+        /// The limit.
+        bytes: u32,
+    },
     /// Report each time the descriptor becomes readable. Answered by [`Event::Polled`] until `more == false`.
     Poll {
         /// Who asks.

@@ -45,6 +45,13 @@ pub(crate) fn unsent(sock: SockRef) -> u32 {
     }
 }
 
+pub(crate) fn set_notsent_lowat(sock: SockRef, bytes: u32) {
+    // SAFETY: borrowed for this call alone; the op's owner keeps the socket open.
+    let sock = unsafe { BorrowedFd::borrow_raw(sock.number()) };
+    // Fails only on a socket that is no TCP socket, which has no such limit.
+    let _ = SocketRef::from(&sock).set_tcp_notsent_lowat(bytes);
+}
+
 pub(crate) fn open(peer: SocketAddr, options: &DialOptions) -> io::Result<Sock> {
     let kind = socket2::Type::STREAM.nonblocking().cloexec();
     let socket = socket2::Socket::new(socket2::Domain::for_address(peer), kind, None)?;

@@ -61,6 +61,14 @@ impl SimRing {
                 budget,
                 wait,
             } => self.submit_splice(tag, (from, to), budget, wait, world),
+            Op::NotsentLowat { sock, .. } => {
+                if world.held(sock.number()).is_none() {
+                    world.fail(format_args!(
+                        "limit for {}, which is not open",
+                        sock.number()
+                    ));
+                }
+            }
             Op::Discard { tag } => self.pipes.discard(tag, &self.inflight, world),
             Op::Poll { tag, sock } => self.submit_poll(tag, sock, world),
             Op::Cancel { tag, what } => self.inflight.cancel(tag, what),

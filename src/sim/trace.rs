@@ -40,6 +40,7 @@ impl Trace {
             Op::Send { sock, .. } => (4, sock.number()),
             Op::Splice { from, .. } => (13, from.number()),
             Op::Discard { .. } => (14, 0),
+            Op::NotsentLowat { sock, .. } => (16, sock.number()),
             Op::Poll { sock, .. } => (5, sock.number()),
             Op::Cancel { .. } => (6, 0),
             Op::Unsent { sock, .. } => (12, sock.number()),
