@@ -82,6 +82,8 @@ pub(crate) struct Load {
     pub(crate) connections: u32,
     /// The clients spin instead of sleeping.
     pub(crate) spins: bool,
+    /// It is there to be in the way, at the proxy: on the load's own CPU it gives way to what is measured.
+    pub(crate) yields: bool,
 }
 
 impl Load {
@@ -92,6 +94,7 @@ impl Load {
             drive: drive.into(),
             connections,
             spins: false,
+            yields: false,
         }
     }
 
@@ -106,6 +109,13 @@ impl Load {
             spins: true,
             ..self
         }
+
+    fn yielding(self) -> Self {
+        Self {
+            yields: true,
+            ..self
+        }
+    }
     }
 }
 
@@ -247,8 +257,8 @@ impl Case {
             Self::BulkDown64 => vec![Load::new(down, down, many(64))],
             Self::BulkUp4 => vec![Load::new(up, up, 4)],
             Self::BulkUp64 => vec![Load::new(up, up, many(64))],
-            Self::Mix => vec![feed(effort), Load::new(down, down, many(8)).named("bulk")],
-            Self::Flood => vec![quiet(effort), Load::new(up, up, 1).named("flood")],
+            Self::Mix => vec![feed(effort), Load::new(down, down, many(8)).named("bulk").yielding()],
+            Self::Flood => vec![quiet(effort), Load::new(up, up, 1).named("flood").yielding()],
             Self::Stall => vec![Load::new(down, "stall", many(50))],
         }
     }

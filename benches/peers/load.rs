@@ -80,7 +80,7 @@ impl Loadgen {
         let mut args = words("serve", load.serve);
         args.extend(["--listen".to_owned(), address.to_string()]);
         let name = format!("backend-{}", load.name);
-        let mut process = Process::start(&name, Place::Load, &self.0, &args, scratch)?;
+        let mut process = Process::start(&name, load.place(), &self.0, &args, scratch)?;
         process.await_listening(address)?;
         Ok((process, address))
     }
@@ -108,13 +108,23 @@ impl Loadgen {
         let place = if load.spins {
             Place::IdleLoad
         } else {
-            Place::Load
+            load.place()
         };
         let process = Process::start(&name, place, &self.0, &args, scratch)?;
         Ok(Clients {
             process,
             report: scratch.file(&format!("{name}.out")),
         })
+    }
+}
+
+impl Load {
+    fn place(&self) -> Place {
+        if self.yields {
+            Place::IdleLoad
+        } else {
+            Place::Load
+        }
     }
 }
 
