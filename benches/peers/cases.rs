@@ -102,6 +102,13 @@ impl Load {
         Self { name, ..self }
     }
 
+    fn yielding(self) -> Self {
+        Self {
+            yields: true,
+            ..self
+        }
+    }
+
     /// Longer than any proxy takes for a round trip, so that the clients' own wake-ups are in nobody's figure.
     fn spinning(self) -> Self {
         Self {
@@ -109,13 +116,6 @@ impl Load {
             spins: true,
             ..self
         }
-
-    fn yielding(self) -> Self {
-        Self {
-            yields: true,
-            ..self
-        }
-    }
     }
 }
 
@@ -257,8 +257,14 @@ impl Case {
             Self::BulkDown64 => vec![Load::new(down, down, many(64))],
             Self::BulkUp4 => vec![Load::new(up, up, 4)],
             Self::BulkUp64 => vec![Load::new(up, up, many(64))],
-            Self::Mix => vec![feed(effort), Load::new(down, down, many(8)).named("bulk").yielding()],
-            Self::Flood => vec![quiet(effort), Load::new(up, up, 1).named("flood").yielding()],
+            Self::Mix => vec![
+                feed(effort),
+                Load::new(down, down, many(8)).named("bulk").yielding(),
+            ],
+            Self::Flood => vec![
+                quiet(effort),
+                Load::new(up, up, 1).named("flood").yielding(),
+            ],
             Self::Stall => vec![Load::new(down, "stall", many(50))],
         }
     }

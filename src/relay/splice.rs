@@ -8,7 +8,7 @@ use super::{Cx, Step};
 use crate::ring::{Errno, Op, OpKind, Readiness, Stop};
 
 /// Bytes that one op takes at most: one pipe full, so that others have their turn.
-const BUDGET: u32 = 512 << 10;
+const BUDGET: u32 = 256 << 10;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {

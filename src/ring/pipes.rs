@@ -5,12 +5,12 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
 use std::os::fd::OwnedFd;
 
-/// What each pipe is asked to hold: with 512 KiB a relayed gigabyte costs a fifth less than through the kernel's own 64
-/// KiB; 1 MiB would save another fifth, and keep the others waiting twice as long (docs/benchmarks.md, "Splice").
-const SIZE: i32 = 512 << 10;
+/// What each pipe is asked to hold. Larger bursts cost the proxy less and the hosts around it more, whose caches they leave:
+/// docs/benchmarks.md, "Splice", has the figures from 64 KiB to 1 MiB.
+const SIZE: i32 = 256 << 10;
 
-/// Pipes of one ring at most: 32 MiB of the kernel's memory when all are full, and 128 descriptors. pipe(7) lets an
-/// unprivileged user have twice as many pages (pipe-user-pages-soft).
+/// Pipes of one ring at most: 16 MiB of the kernel's memory when all are full, and 128 descriptors. pipe(7) lets an
+/// unprivileged user have four times as many pages (pipe-user-pages-soft).
 const MOST: u16 = 64;
 
 /// Both ends of a pipe.
