@@ -100,6 +100,10 @@ fn beside_stalled_readers(readers: usize, act: impl FnOnce(Beside<'_>)) -> u64 {
     // What becomes of them when their readers are gone is not looked at.
     let flood = Backend::serve(|peer| {
         peer.stream().set_write_timeout(None).unwrap();
+        // Left to itself each would queue 4 MiB (net.ipv4.tcp_wmem), and a thousand exhaust what all TCP may have
+        // (net.ipv4.tcp_mem): then segments are dropped, and everybody waits for retransmissions.
+        let socket = socket2::SockRef::from(peer.stream());
+        socket.set_send_buffer_size(64 << 10).unwrap();
         let pieces = (0..200 * MB).step_by(100_000);
         let piece = |at| peer.try_send(crate::support::pattern(at, 100_000));
         let _ = pieces.map(piece).find(Result::is_err);
