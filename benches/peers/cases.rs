@@ -41,6 +41,14 @@ pub(crate) enum Case {
     Flood,
     /// 50 readers that never read, in front of backends that send as fast as anybody takes it.
     Stall,
+    /// 16 connections, 4 KiB there and back: what a turn costs that brings so much, copied and spliced.
+    Turn4k,
+    /// 16 KiB.
+    Turn16k,
+    /// 64 KiB.
+    Turn64k,
+    /// 256 KiB.
+    Turn256k,
 }
 
 /// How much of it.
@@ -158,7 +166,7 @@ pub(crate) enum Metric {
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Echo1000,
         Self::Echo64,
         Self::Rtt,
@@ -172,11 +180,21 @@ impl Case {
         Self::Mix,
         Self::Flood,
         Self::Stall,
+        Self::Turn4k,
+        Self::Turn16k,
+        Self::Turn64k,
+        Self::Turn256k,
     ];
 
     pub(crate) fn method(self) -> Method {
         match self {
-            Self::Echo1000 | Self::Echo64 | Self::Rtt => Method::Work(Unit::RoundTrip),
+            Self::Echo1000
+            | Self::Echo64
+            | Self::Rtt
+            | Self::Turn4k
+            | Self::Turn16k
+            | Self::Turn64k
+            | Self::Turn256k => Method::Work(Unit::RoundTrip),
             Self::Fanout => Method::Work(Unit::Message),
             Self::Churn => Method::Work(Unit::Connection),
             Self::BulkDown4 | Self::BulkDown64 | Self::BulkUp4 | Self::BulkUp64 => {
@@ -211,15 +229,27 @@ impl Case {
     /// for the cases that they make a difference in.
     pub(crate) fn suits(self, peer: Peer) -> bool {
         match peer {
-            Peer::Nginx | Peer::Ringway => true,
+            Peer::Ringway => true,
+            Peer::RingwayCopy | Peer::RingwaySplice => self.is_turn(),
             Peer::Direct => !matches!(self, Self::Idle | Self::Stall),
-            Peer::Haproxy => self != Self::Mix,
-            Peer::HaproxySplice => self != Self::Rtt,
+            Peer::Nginx => !self.is_turn(),
+            Peer::Haproxy => self != Self::Mix && !self.is_turn(),
+            Peer::HaproxySplice => self != Self::Rtt && !self.is_turn(),
             Peer::HaproxyAuto => self == Self::Mix || self.method() == Method::Work(Unit::Gigabyte),
             Peer::HaproxyBusy | Peer::RingwaySpin => self == Self::Rtt,
             // It has one listener, for one kind of work.
-            Peer::TokioUring => !matches!(self, Self::Rtt | Self::Mix | Self::Flood),
+            Peer::TokioUring => {
+                !matches!(self, Self::Rtt | Self::Mix | Self::Flood) && !self.is_turn()
+            }
         }
+    }
+
+    /// Whether it compares ringway's two ways to relay, which no other proxy tells anything about.
+    fn is_turn(self) -> bool {
+        matches!(
+            self,
+            Self::Turn4k | Self::Turn16k | Self::Turn64k | Self::Turn256k
+        )
     }
 
     /// Whom the others are compared with.
@@ -237,7 +267,11 @@ impl Case {
             | Self::BulkUp64
             | Self::Mix
             | Self::Flood
-            | Self::Stall => Peer::Ringway,
+            | Self::Stall
+            | Self::Turn4k
+            | Self::Turn16k
+            | Self::Turn64k
+            | Self::Turn256k => Peer::Ringway,
         }
     }
 
@@ -266,6 +300,10 @@ impl Case {
                 Load::new(up, up, 1).named("flood").yielding(),
             ],
             Self::Stall => vec![Load::new(down, "stall", many(50))],
+            Self::Turn4k => vec![turn(4, effort)],
+            Self::Turn16k => vec![turn(16, effort)],
+            Self::Turn64k => vec![turn(64, effort)],
+            Self::Turn256k => vec![turn(256, effort)],
         }
     }
 
@@ -285,6 +323,10 @@ impl Case {
             Self::Mix => "Mix: the fan-out beside 8 bulk streams to clients",
             Self::Flood => "Flood: 5,000 quiet connections beside one that never stops sending",
             Self::Stall => "50 readers that never read, from backends that never stop",
+            Self::Turn4k => "Echo of 4 KiB, 16 connections",
+            Self::Turn16k => "Echo of 16 KiB, 16 connections",
+            Self::Turn64k => "Echo of 64 KiB, 16 connections",
+            Self::Turn256k => "Echo of 256 KiB, 16 connections",
         }
     }
 }
@@ -319,6 +361,12 @@ fn quiet(effort: Effort) -> Load {
         format!("echo --size 128 --rate {rate}"),
         connections,
     )
+}
+
+/// So many KiB at once, there and back.
+fn turn(kib: u32, effort: Effort) -> Load {
+    let drive = format!("echo --size {}", kib << 10);
+    Load::new("echo", drive, effort.connections(16))
 }
 
 impl Effort {

@@ -38,6 +38,9 @@ const SPIN: &str = "200us";
 /// The default: sleep at once.
 const NO_SPIN: &str = "0us";
 
+/// Ringway's default way to relay: copy until a stream proves to be bulk.
+const RELAY_AUTO: &str = "auto";
+
 /// Who is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Peer {
@@ -60,6 +63,10 @@ pub(crate) enum Peer {
     Ringway,
     /// Ourselves, awake between messages.
     RingwaySpin,
+    /// Ourselves, told to copy always.
+    RingwayCopy,
+    /// Ourselves, told to splice always.
+    RingwaySplice,
 }
 
 /// A proxy that takes connections, or the backend itself in place of one.
@@ -71,7 +78,7 @@ pub(crate) struct Proxy {
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Direct,
         Self::Nginx,
         Self::Haproxy,
@@ -81,12 +88,19 @@ impl Peer {
         Self::TokioUring,
         Self::Ringway,
         Self::RingwaySpin,
+        Self::RingwayCopy,
+        Self::RingwaySplice,
     ];
 
     /// What has to be installed before it can run here, if anything.
     pub(crate) fn missing(self) -> Option<String> {
         match self {
-            Self::Direct | Self::TokioUring | Self::Ringway | Self::RingwaySpin => None,
+            Self::Direct
+            | Self::TokioUring
+            | Self::Ringway
+            | Self::RingwaySpin
+            | Self::RingwayCopy
+            | Self::RingwaySplice => None,
             Self::Haproxy | Self::HaproxySplice | Self::HaproxyAuto | Self::HaproxyBusy => {
                 match program("haproxy") {
                     Some(_) => None,
@@ -111,7 +125,9 @@ impl Peer {
             | Self::HaproxySplice
             | Self::HaproxyAuto
             | Self::HaproxyBusy
-            | Self::RingwaySpin => None,
+            | Self::RingwaySpin
+            | Self::RingwayCopy
+            | Self::RingwaySplice => None,
             Self::Nginx => version_line("nginx"),
             Self::Haproxy => version_line("haproxy"),
             Self::TokioUring => Some("tokio-uring 0.5, a plain relay".to_owned()),
@@ -121,7 +137,10 @@ impl Peer {
 
     /// Whether it is one of ours.
     pub(crate) fn is_ringway(self) -> bool {
-        matches!(self, Self::Ringway | Self::RingwaySpin)
+        matches!(
+            self,
+            Self::Ringway | Self::RingwaySpin | Self::RingwayCopy | Self::RingwaySplice
+        )
     }
 
     /// Starts it in front of each of `backends` and waits until it listens.
@@ -170,9 +189,8 @@ impl Peer {
                 let args = words(["tokio-uring-relay", &listen, &backend]);
                 (std::env::current_exe()?, args)
             }
-            Self::Ringway | Self::RingwaySpin => {
-                let spin = if self == Self::Ringway { NO_SPIN } else { SPIN };
-                fs::write(&file, ringway_config(pairs, spin))?;
+            Self::Ringway | Self::RingwaySpin | Self::RingwayCopy | Self::RingwaySplice => {
+                fs::write(&file, self.ringway_config(pairs))?;
                 (
                     env!("CARGO_BIN_EXE_ringway").into(),
                     words(["run", "-c", &config]),
@@ -192,9 +210,28 @@ impl Peer {
             | Self::Nginx
             | Self::TokioUring
             | Self::Ringway
-            | Self::RingwaySpin => ("", ""),
+            | Self::RingwaySpin
+            | Self::RingwayCopy
+            | Self::RingwaySplice => ("", ""),
         };
         haproxy_config(pairs, global, option)
+    }
+
+    fn ringway_config(self, pairs: &[Pair]) -> String {
+        let (spin, relay) = match self {
+            Self::RingwaySpin => (SPIN, RELAY_AUTO),
+            Self::RingwayCopy => (NO_SPIN, "copy"),
+            Self::RingwaySplice => (NO_SPIN, "splice"),
+            Self::Ringway
+            | Self::Direct
+            | Self::Nginx
+            | Self::Haproxy
+            | Self::HaproxySplice
+            | Self::HaproxyAuto
+            | Self::HaproxyBusy
+            | Self::TokioUring => (NO_SPIN, RELAY_AUTO),
+        };
+        ringway_config(pairs, spin, relay)
     }
 }
 
@@ -293,13 +330,14 @@ fn haproxy_config(pairs: &[Pair], global: &str, option: &str) -> String {
     )
 }
 
-fn ringway_config(pairs: &[Pair], spin: &str) -> String {
+fn ringway_config(pairs: &[Pair], spin: &str, relay: &str) -> String {
     let tables = |(number, pair): (usize, &Pair)| {
         format!(
             "[[listener]]\n\
              name = \"peers-{number}\"\n\
              listen = \"{}\"\n\
              upstream = \"peers-{number}\"\n\
+             relay = \"{relay}\"\n\
              idle_timeout = \"1h\"\n\
              [[upstream]]\n\
              name = \"peers-{number}\"\n\
