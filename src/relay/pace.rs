@@ -1,8 +1,8 @@
 //! Whether a stream is bulk: what makes an adaptive half move from copying to splicing and back.
 //!
-//! Judged by turns, because what splicing saves is paid for by each turn's two system calls and one wait: a turn that
-//! brings 16 KiB costs the same either way, one that brings 64 KiB costs 1.7 times as much copied, one of 4 KiB a tenth
-//! more spliced (docs/benchmarks.md, "Splice").
+//! Judged by turns, because what splicing saves is paid for by each turn's two system calls and one wait: a turn of 4 KiB
+//! costs a tenth more spliced than copied, one of 16 KiB a fifth less, one of 64 KiB a third less (docs/benchmarks.md,
+//! "Splice").
 
 use crate::ring::Time;
 use std::time::Duration;
