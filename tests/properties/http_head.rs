@@ -110,14 +110,13 @@ fn forwarding_changes_three_fields(head: &Head<'_>) {
     let address = CLIENT.to_string();
     assert_eq!(after.header("x-real-ip"), Some(address.as_bytes()));
     assert_eq!(after.header("x-forwarded-proto"), Some(b"https".as_slice()));
-    let chain = after
+    let is_chain = |field: &Field<'_>| field.name.eq_ignore_ascii_case(OURS[0].as_bytes());
+    let last_chain = after.fields().filter(is_chain).last();
+    assert!(last_chain.is_some_and(|field| field.value.ends_with(address.as_bytes())));
+    let singles = after
         .fields()
-        .filter(|field| field.name.eq_ignore_ascii_case(OURS[0].as_bytes()));
-    assert!(
-        chain
-            .last()
-            .is_some_and(|field| field.value.ends_with(address.as_bytes()))
-    );
+        .filter(|field| is_ours(field) && !is_chain(field));
+    assert_eq!(singles.count(), 2, "no copy of the client's is left");
     let twice = append(&after, CLIENT, Scheme::Https).expect("as before");
     let Progress::Complete(again) = parse(&twice, usize::MAX) else {
         panic!("no head: {}", twice.escape_ascii());

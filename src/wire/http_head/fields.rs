@@ -14,7 +14,7 @@ pub struct Field<'a> {
     pub value: &'a [u8],
 }
 
-/// The fields of a head, in order. Every line has a colon and ends in CRLF: [`check`](Self::check) came first.
+/// The fields of a head, in order. Every line has a colon and ends in CRLF: `check` came first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fields<'a> {
     lines: &'a [u8],
