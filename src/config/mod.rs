@@ -18,6 +18,7 @@ mod model;
 mod print;
 mod quantity;
 mod value;
+mod warnings;
 mod words;
 mod workers;
 
