@@ -5,17 +5,24 @@
 
 use super::document::{self, Once, Table};
 use super::error::Errors;
-use super::model::{Backend, Config, Listener, Log, Process, Upstream};
-use super::{address, quantity, value, words, workers};
+use super::hash_key::{self, HashKey};
+use super::model::{Backend, Config, Forwarded, Listener, Log, Mode, Process, Upstream};
+use super::networks::Networks;
+use super::route::route;
+use super::{address, networks, quantity, value, words, workers};
 use crate::balance::ip_hash::HashPrefix;
 use crate::ring::Keepalive;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 
 // Bounds far above any use that is meant, so that a generated file gone wrong says so.
 const LISTENERS_MAX: usize = 1024;
 const ADDRESSES_MAX: usize = 256;
 const UPSTREAMS_MAX: usize = 1024;
 const BACKENDS_MAX: usize = 4096;
+const ROUTES_MAX: usize = 1024;
+const NETWORKS_MAX: usize = 1024;
+const HASH_KEYS_MAX: usize = 16;
 
 /// listen(2) takes an int; nobody's somaxconn is larger than this.
 const BACKLOG_MAX: u32 = 1 << 20;
@@ -24,6 +31,9 @@ const NOTSENT_LOWAT_MAX: u32 = 1 << 30;
 /// MAX_TCP_KEEPCNT of the kernel.
 const KEEPALIVE_COUNT_MAX: u32 = 127;
 const CONNECT_TRIES_MAX: u8 = 8;
+/// From twice the ClientHellos and heads that programs send without being asked for much (about 500 bytes), to the 64 KiB
+/// of a worker's buffers that a relaying half holds at most: a client that only begins costs no more than one that reads.
+const PEEK_BYTES: RangeInclusive<u32> = 1 << 10..=64 << 10;
 
 /// Checks the text of a configuration file.
 pub(super) fn parse(text: &str, file_name: &str) -> Result<Config, Errors> {
@@ -103,13 +113,66 @@ struct Unique {
 fn listener(mut table: Table<'_>, upstreams: &[Upstream], unique: &mut Unique) -> Listener {
     let name = unique_name(&mut table, &mut unique.names);
     let listen = listen_addresses(&mut table, &mut unique.addresses);
-    let upstream = table.required("upstream", "the name of an [[upstream]]", |v| {
-        let name = value::text(v)?;
-        let found = upstreams.iter().position(|upstream| upstream.name == name);
-        found.ok_or_else(|| unknown_upstream(name, upstreams))
-    });
-    let mut listener = Listener::new(name, listen, upstream.unwrap_or_default());
+    let upstream = upstream_name(&mut table, upstreams);
+    let mut listener = Listener::new(name, listen, upstream);
+    first_bytes(&mut table, &mut listener);
+    let routes = table.tables_if_any("route", ROUTES_MAX).into_iter();
+    listener.routes = routes
+        .map(|inner| route(inner, listener.mode, upstreams))
+        .collect();
+    sockets(&mut table, &mut listener);
+    admission(&mut table, &mut listener);
+    table.finish();
+    listener
+}
+
+/// What is read before a backend is chosen, and what is made of it.
+fn first_bytes(table: &mut Table<'_>, listener: &mut Listener) {
     table.set("mode", &mut listener.mode, |v| words::MODES.of(v));
+    table.set("peek_max_bytes", &mut listener.peek_max_bytes, |v| {
+        quantity::size(v, PEEK_BYTES)
+    });
+    table.set(
+        "peek_timeout",
+        &mut listener.peek_timeout,
+        quantity::timeout,
+    );
+    table.set("proxy_protocol", &mut listener.proxy_protocol, |v| {
+        words::ACCEPT_PROXY.of(v)
+    });
+    listener.proxy_protocol_from = networks(table, "proxy_protocol_from");
+    table.set("forwarded", &mut listener.forwarded, |v| {
+        words::FORWARDED.of(v)
+    });
+    if listener.forwarded == Forwarded::Append && listener.mode != Mode::Http {
+        let message = "needs a request head; write mode = \"http\" too, or remove it";
+        table.fault("forwarded", message.to_owned());
+    }
+}
+
+/// Who is let in.
+fn admission(table: &mut Table<'_>, listener: &mut Listener) {
+    listener.allow = networks(table, "allow");
+    listener.deny = networks(table, "deny");
+    table.set(
+        "max_connections",
+        &mut listener.max_connections,
+        value::connections,
+    );
+    table.set(
+        "max_connections_per_ip",
+        &mut listener.max_connections_per_ip,
+        value::connections,
+    );
+    table.set(
+        "connect_rate_per_ip",
+        &mut listener.connect_rate_per_ip,
+        quantity::rate,
+    );
+}
+
+/// How bytes move, and what the sockets are told.
+fn sockets(table: &mut Table<'_>, listener: &mut Listener) {
     table.set("relay", &mut listener.relay, |v| words::RELAYS.of(v));
     table.set("backlog", &mut listener.backlog, |v| {
         value::integer(v, 1..=BACKLOG_MAX)
@@ -138,13 +201,22 @@ fn listener(mut table: Table<'_>, upstreams: &[Upstream], unique: &mut Unique) -
     table.set("notsent_lowat", notsent_lowat, |v| {
         quantity::size(v, 0..=NOTSENT_LOWAT_MAX)
     });
-    table.set(
-        "max_connections",
-        &mut listener.max_connections,
-        value::connections,
-    );
-    table.finish();
-    listener
+}
+
+/// A list of networks, perhaps empty.
+pub(super) fn networks(table: &mut Table<'_>, key: &'static str) -> Networks {
+    let found = table.list(key, NETWORKS_MAX, networks::network);
+    found.into_iter().map(|(_, network)| network).collect()
+}
+
+/// The place of the upstream that `upstream` names.
+pub(super) fn upstream_name(table: &mut Table<'_>, upstreams: &[Upstream]) -> usize {
+    let found = table.required("upstream", "the name of an [[upstream]]", |v| {
+        let name = value::text(v)?;
+        let found = upstreams.iter().position(|upstream| upstream.name == name);
+        found.ok_or_else(|| unknown_upstream(name, upstreams))
+    });
+    found.unwrap_or_default()
 }
 
 fn keepalive(mut table: Table<'_>, keepalive: &mut Keepalive) {
@@ -170,6 +242,7 @@ fn upstream(mut table: Table<'_>, names: &mut Once<String>) -> Upstream {
         .collect();
     let mut upstream = Upstream::new(name, backends);
     table.set("balance", &mut upstream.balance, |v| words::BALANCES.of(v));
+    upstream.hash_key = hash_keys(&mut table);
     if let Some(inner) = table.table("hash_prefix") {
         hash_prefix(inner, &mut upstream.hash_prefix);
     }
@@ -178,6 +251,9 @@ fn upstream(mut table: Table<'_>, names: &mut Once<String>) -> Upstream {
         &mut upstream.connect_timeout,
         quantity::timeout,
     );
+    table.set("proxy_protocol", &mut upstream.proxy_protocol, |v| {
+        words::SEND_PROXY.of(v)
+    });
     let tries = &mut upstream.connect_tries;
     table.set("connect_tries", tries, |v| {
         value::integer(v, 1..=CONNECT_TRIES_MAX)
@@ -189,6 +265,31 @@ fn upstream(mut table: Table<'_>, names: &mut Once<String>) -> Upstream {
     );
     table.finish();
     upstream
+}
+
+/// The client's address ends the list, whether it is written there or not.
+fn hash_keys(table: &mut Table<'_>) -> Vec<HashKey> {
+    let mut seen = Once::new();
+    let mut keys = Vec::new();
+    for (spot, key) in table.list("hash_key", HASH_KEYS_MAX, |v| {
+        hash_key::parse(value::text(v)?)
+    }) {
+        if let Some(first) = seen.repeats(key.clone(), spot.path()) {
+            table.fault_at(
+                &spot,
+                format!("\"{key}\" is also {first}; remove one of them"),
+            );
+        } else if keys.last() == Some(&HashKey::ClientIp) {
+            let message = "never counts: client_ip, which is always there, comes before it; write client_ip last";
+            table.fault_at(&spot, message.to_owned());
+        } else {
+            keys.push(key);
+        }
+    }
+    if keys.last() != Some(&HashKey::ClientIp) {
+        keys.push(HashKey::ClientIp);
+    }
+    keys
 }
 
 fn hash_prefix(mut table: Table<'_>, prefix: &mut HashPrefix) {

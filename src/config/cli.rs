@@ -108,11 +108,11 @@ pub struct Run {
     /// Send them here; may be given again. The weight is 1 to 256, 1 if not given
     #[arg(long, value_name = "IP:PORT[,weight=N]", value_parser = parse_backend)]
     pub backend: Vec<BackendFlag>,
-    /// Who gets the next connection
+    /// Who gets the next connection: ip_hash, or hash, whose keys only a file can name
     #[arg(long, value_name = "POLICY", default_value = "ip_hash")]
     #[arg(value_parser = |word: &str| words::BALANCES.parse(word))]
     pub balance: Balance,
-    /// What is looked at before a backend is chosen; tcp: nothing
+    /// What is read before a backend is chosen: tcp, nothing; http, a request head; tls, a ClientHello
     #[arg(long, value_name = "MODE", default_value = "tcp")]
     #[arg(value_parser = |word: &str| words::MODES.parse(word))]
     pub mode: Mode,

@@ -112,14 +112,28 @@ impl<'a> Table<'a> {
         let Some(items) = value.get_ref().as_array() else {
             return self.located(path, value, &parse).into_iter().collect();
         };
-        let items = self.counted(key, items, items_max);
-        let paths = items
-            .iter()
-            .enumerate()
-            .map(|(i, item)| (format!("{path}[{i}]"), item));
-        paths
-            .filter_map(|(path, item)| self.located(path, item, &parse))
-            .collect()
+        if items.is_empty() {
+            self.fault(key, "is empty; write at least one".to_owned());
+        }
+        self.each(key, items, items_max, &parse)
+    }
+
+    /// The values of a key that takes a list, perhaps none; each with its path.
+    pub(super) fn list<T>(
+        &mut self,
+        key: &'static str,
+        items_max: usize,
+        parse: impl Fn(&DeValue) -> Parsed<T>,
+    ) -> Vec<(Spot<'a>, T)> {
+        let Some(value) = self.take(key) else {
+            return Vec::new();
+        };
+        let Some(items) = value.get_ref().as_array() else {
+            let message = wrong_type(value.get_ref(), "a list of strings");
+            self.fault(key, message);
+            return Vec::new();
+        };
+        self.each(key, items, items_max, &parse)
     }
 
     /// A table that may be absent.
@@ -130,9 +144,19 @@ impl<'a> Table<'a> {
 
     /// A list of tables with at least one and at most `items_max` of them.
     pub(super) fn tables(&mut self, key: &'static str, items_max: usize) -> Vec<Self> {
+        if !self.has(key) {
+            let header = self.schema_of(key);
+            self.fault(key, format!("is missing; write at least one [[{header}]]"));
+        } else if !self.is_given(key) {
+            self.fault(key, "is empty; write at least one".to_owned());
+        }
+        self.tables_if_any(key, items_max)
+    }
+
+    /// A list of at most `items_max` tables that may be absent.
+    pub(super) fn tables_if_any(&mut self, key: &'static str, items_max: usize) -> Vec<Self> {
         let header = format!("[[{}]]", self.schema_of(key));
         let Some(value) = self.take(key) else {
-            self.fault(key, format!("is missing; write at least one {header}"));
             return Vec::new();
         };
         let DeValue::Array(items) = value.get_ref() else {
@@ -166,6 +190,11 @@ impl<'a> Table<'a> {
         self.report.add(span, &self.path_of(key), message);
     }
 
+    /// Reports a mistake of the table as a whole.
+    pub(super) fn fault_here(&self, message: String) {
+        self.report.add(self.span.clone(), &self.path, message);
+    }
+
     /// Reports a mistake of something that a parser of values returned with its place.
     pub(super) fn fault_at(&self, spot: &Spot<'_>, message: String) {
         self.report.add(spot.value.span(), &spot.path, message);
@@ -174,6 +203,15 @@ impl<'a> Table<'a> {
     /// Whether the key is there, whatever its value.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
+    }
+
+    /// Whether the key asks for something: it is there, and neither the empty string nor the empty list.
+    pub(super) fn is_given(&self, key: &str) -> bool {
+        self.entries.get(key).is_some_and(|value| {
+            let value = value.get_ref();
+            let is_empty_list = value.as_array().is_some_and(|items| items.is_empty());
+            value.as_str() != Some("") && !is_empty_list
+        })
     }
 
     pub(super) fn path_of(&self, key: &str) -> String {
@@ -210,16 +248,27 @@ impl<'a> Table<'a> {
         Some((Spot { path, value }, parsed))
     }
 
-    /// `items`, or none of them when there are too few or too many.
+    fn each<T>(
+        &self,
+        key: &str,
+        items: &'a [Spanned<DeValue<'a>>],
+        items_max: usize,
+        parse: &impl Fn(&DeValue) -> Parsed<T>,
+    ) -> Vec<(Spot<'a>, T)> {
+        let items = self.counted(key, items, items_max).iter().enumerate();
+        items
+            .map(|(i, item)| (format!("{}[{i}]", self.path_of(key)), item))
+            .filter_map(|(path, item)| self.located(path, item, parse))
+            .collect()
+    }
+
+    /// `items`, or none of them when there are too many.
     fn counted<'i>(
         &self,
         key: &str,
         items: &'i [Spanned<DeValue<'a>>],
         items_max: usize,
     ) -> &'i [Spanned<DeValue<'a>>] {
-        if items.is_empty() {
-            self.fault(key, "is empty; write at least one".to_owned());
-        }
         if items.len() > items_max {
             self.fault(
                 key,

@@ -73,6 +73,7 @@ where
 mod tests {
     use super::*;
     use crate::config::cli::Verb;
+    use crate::config::{Balance, Mode};
     use clap::Parser;
 
     fn from_flags(flags: &str) -> Result<Config, clap::Error> {
@@ -99,6 +100,22 @@ mod tests {
         assert_eq!(
             from_flags(flags).unwrap(),
             Config::parse(file, "file").unwrap()
+        );
+    }
+
+    #[test]
+    fn every_mode_and_policy_has_a_flag() {
+        let with = |flags: &str| {
+            let config = from_flags(&format!(
+                "--listen 127.0.0.1:1 --backend 10.0.0.1:80 {flags}"
+            ))
+            .unwrap();
+            (config.listeners[0].mode, config.upstreams[0].balance)
+        };
+        assert_eq!(with("--mode http"), (Mode::Http, Balance::IpHash));
+        assert_eq!(
+            with("--mode tls --balance hash"),
+            (Mode::Tls, Balance::Hash)
         );
     }
 

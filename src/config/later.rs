@@ -3,11 +3,9 @@
 //!
 //! To support a key, delete its row, read it in `check`, print it in `print`, describe it in docs/configuration.md.
 
-use super::quantity;
-use super::value::{self, Parsed, quoted};
+use super::value::{self, Parsed};
 use super::words::Words;
-use ipnet::IpNet;
-use std::net::IpAddr;
+use super::{networks, quantity};
 use std::time::Duration;
 use toml::de::DeValue;
 
@@ -19,16 +17,12 @@ enum Kind {
     Timeout,
     /// Bytes; none asks for nothing.
     Size,
-    /// Bytes, at least one.
-    Limit,
     /// An integer of this range; 0 asks for nothing.
     Integer(u32, u32),
     /// A number; 0 asks for nothing.
     Number,
     /// A string; the empty one asks for nothing.
     Text,
-    /// `"COUNT/DURATION"`; the empty string asks for nothing.
-    Rate,
     /// `true` or `false`; this one asks for nothing.
     Flag(bool),
     /// One of these; the first asks for nothing.
@@ -62,24 +56,6 @@ const LATER: &[Later] = &[
     later("admin.listen", Kind::Text),
     later("admin.token_file", Kind::Text),
     later("listener.max_age", Kind::Duration),
-    later("listener.peek_max_bytes", Kind::Limit),
-    later("listener.peek_timeout", Kind::Timeout),
-    later(
-        "listener.proxy_protocol",
-        words(&[("off", true), ("optional", false), ("required", false)]),
-    ),
-    later("listener.proxy_protocol_from", Kind::Networks),
-    later(
-        "listener.forwarded",
-        words(&[("off", true), ("append", false)]),
-    ),
-    later("listener.allow", Kind::Networks),
-    later("listener.deny", Kind::Networks),
-    later(
-        "listener.max_connections_per_ip",
-        Kind::Integer(0, u32::MAX),
-    ),
-    later("listener.connect_rate_per_ip", Kind::Rate),
     later("listener.slow_client", Kind::Table),
     later("listener.slow_client.unsent", Kind::Size),
     later("listener.slow_client.for", Kind::Timeout),
@@ -94,14 +70,6 @@ const LATER: &[Later] = &[
     ),
     later("listener.tls.alpn", Kind::Texts),
     later("listener.tls.handshake_timeout", Kind::Timeout),
-    later("listener.route", Kind::Tables),
-    later("listener.route.host", Kind::Text),
-    later("listener.route.path_prefix", Kind::Text),
-    later("listener.route.upgrade", Kind::Text),
-    later("listener.route.sni", Kind::Text),
-    later("listener.route.client", Kind::Networks),
-    later("listener.route.upstream", Kind::Text),
-    later("upstream.hash_key", Kind::Texts),
     later("upstream.hash_load_factor", Kind::Number),
     later("upstream.max_fails", Kind::Integer(0, 1_000_000)),
     later("upstream.fail_timeout", Kind::Timeout),
@@ -114,10 +82,6 @@ const LATER: &[Later] = &[
         words(&[("keep", true), ("close", false)]),
     ),
     later("upstream.slow_start", Kind::Duration),
-    later(
-        "upstream.proxy_protocol",
-        words(&[("off", true), ("v1", false), ("v2", false)]),
-    ),
     later("upstream.source_addresses", Kind::Networks),
     later("upstream.resolve_interval", Kind::Timeout),
     later("upstream.probe", Kind::Table),
@@ -197,15 +161,13 @@ impl Kind {
             Self::Duration => quantity::duration_or_zero(value).map(|d| d == Duration::ZERO),
             Self::Timeout => quantity::timeout(value).map(|_| false),
             Self::Size => quantity::size(value, 0..=1 << 30).map(|bytes| bytes == 0),
-            Self::Limit => quantity::size(value, 1..=1 << 30).map(|_| false),
             Self::Integer(low, high) => value::integer(value, *low..=*high).map(|n| n == 0),
             Self::Number => value::number(value).map(|n| n == 0.0),
             Self::Text => value::text(value).map(str::is_empty),
-            Self::Rate => value::text(value).and_then(rate),
             Self::Flag(harmless) => value::flag(value).map(|flag| flag == *harmless),
             Self::Words(words) => words.of(value),
-            Self::Texts => each_text(value, |_| Ok(())),
-            Self::Networks => each_text(value, network),
+            Self::Texts => each_item(value, |item| value::text(item).map(drop)),
+            Self::Networks => each_item(value, networks::network),
             Self::Table if value.is_table() => Ok(false),
             Self::Table => Err(value::wrong_type(value, "a table")),
             Self::Tables => match value.as_array() {
@@ -217,38 +179,12 @@ impl Kind {
     }
 }
 
-fn rate(text: &str) -> Parsed<bool> {
-    if text.is_empty() {
-        return Ok(true);
-    }
-    let (count, time) = text.split_once('/').unwrap_or((text, ""));
-    let count_is_right = count.parse::<u32>().is_ok_and(|count| count > 0);
-    let time_is_right = quantity::parse_duration(time).is_ok_and(|time| !time.is_zero());
-    if count_is_right && time_is_right {
-        return Ok(false);
-    }
-    Err(format!(
-        "{} is not a rate; write a count and a duration, such as \"100/60s\"",
-        quoted(text)
-    ))
-}
-
-fn each_text(value: &DeValue, check: impl Fn(&str) -> Parsed<()>) -> Parsed<bool> {
+fn each_item<T>(value: &DeValue, check: impl Fn(&DeValue) -> Parsed<T>) -> Parsed<bool> {
     let items = value
         .as_array()
         .ok_or_else(|| value::wrong_type(value, "a list of strings"))?;
     items
         .iter()
-        .try_for_each(|item| check(value::text(item.get_ref())?))?;
+        .try_for_each(|item| check(item.get_ref()).map(drop))?;
     Ok(items.is_empty())
-}
-
-fn network(text: &str) -> Parsed<()> {
-    if text.parse::<IpNet>().is_ok() || text.parse::<IpAddr>().is_ok() {
-        return Ok(());
-    }
-    Err(format!(
-        "{} is not a network; write one such as \"10.0.0.0/8\" or \"fd00::/8\", or an address",
-        quoted(text)
-    ))
 }

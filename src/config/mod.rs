@@ -12,11 +12,15 @@ pub mod cli;
 mod document;
 mod error;
 mod flags;
+mod hash_key;
+mod host_pattern;
 mod later;
 mod man;
 mod model;
+mod networks;
 mod print;
 mod quantity;
+mod route;
 mod value;
 mod warnings;
 mod words;
@@ -24,11 +28,14 @@ mod workers;
 
 pub use crate::balance::ip_hash::HashPrefix;
 pub use error::{Error, Errors, Place};
+pub use hash_key::HashKey;
+pub use host_pattern::HostPattern;
 pub use later::keys_not_supported_yet;
 pub use model::{
-    Access, Backend, Balance, Config, Format, Listener, Log, Mode, Process, Relay, Upstream,
-    Workers,
+    AcceptProxy, Access, Backend, Balance, Config, Format, Forwarded, Listener, Log, Mode, Process,
+    Rate, Relay, Route, SendProxy, Upstream, Workers,
 };
+pub use networks::Networks;
 
 use std::fs::File;
 use std::io::{self, Read};

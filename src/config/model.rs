@@ -1,10 +1,13 @@
 //! The checked configuration: plain values that need no second look. Field names are the keys of the file, each
 //! with its meaning, its unit and its default; the defaults themselves stand in the constructors below.
 
+use super::hash_key::HashKey;
+use super::host_pattern::HostPattern;
+use super::networks::Networks;
 use crate::balance::ip_hash::HashPrefix;
 use crate::ring::Keepalive;
-use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::net::{IpAddr, SocketAddr};
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -89,8 +92,11 @@ pub struct Listener {
     pub name: String,
     /// Where it accepts clients, at least one, no address twice in the whole configuration. Port 0 lets the system choose.
     pub listen: Vec<SocketAddr>,
-    /// Where its connections go: an index into [`Config::upstreams`]. The file has the upstream's name.
+    /// Where connections go that no route matches: an index into [`Config::upstreams`]. The file has the upstream's
+    /// name.
     pub upstream: usize,
+    /// `[[listener.route]]`: the first that matches wins. Default none.
+    pub routes: Vec<Route>,
     /// What is read before a backend is chosen. Default `"tcp"`.
     pub mode: Mode,
     /// How bytes move. Default `"auto"`.
@@ -114,8 +120,26 @@ pub struct Listener {
     /// TCP_NOTSENT_LOWAT of client sockets, bytes: how much the kernel takes ahead of what it could send. Default
     /// 128 KiB; zero leaves the system's.
     pub notsent_lowat: u32,
+    /// The longest request head or ClientHello that is waited for, bytes, 1 KiB to 64 KiB. Default 16 KiB.
+    pub peek_max_bytes: u32,
+    /// How long a client may take for what is read before a backend is chosen. Default 10 s.
+    pub peek_timeout: Duration,
+    /// Whether clients come with a PROXY protocol header. Default `"off"`.
+    pub proxy_protocol: AcceptProxy,
+    /// Whose header is believed. Default none listed: anyone's.
+    pub proxy_protocol_from: Networks,
+    /// Whether the client's address is written into the request head; mode `http` only. Default `"off"`.
+    pub forwarded: Forwarded,
+    /// Who is let in. Default none listed: everyone.
+    pub allow: Networks,
+    /// Who is not, even if `allow` has them. Default none.
+    pub deny: Networks,
     /// Open connections of this listener, over all workers. Default 0: no limit of its own.
     pub max_connections: usize,
+    /// Open connections of one client address (of one /64 in IPv6), over all workers. Default 0: no limit.
+    pub max_connections_per_ip: usize,
+    /// New connections of one client address, over all workers. Default none: no limit.
+    pub connect_rate_per_ip: Option<Rate>,
 }
 
 /// `listener.mode`
@@ -123,6 +147,56 @@ pub struct Listener {
 pub enum Mode {
     /// Relay from the first byte.
     Tcp,
+    /// The head of the first request is read before a backend is chosen.
+    Http,
+    /// The ClientHello is read before a backend is chosen; TLS is the backend's.
+    Tls,
+}
+
+/// `listener.proxy_protocol`, versions 1 and 2.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AcceptProxy {
+    /// A header is bytes like others.
+    Off,
+    /// A client may begin with a header.
+    Optional,
+    /// A client that begins with anything else is refused.
+    Required,
+}
+
+/// `listener.forwarded`
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Forwarded {
+    /// The head reaches the backend as it came.
+    Off,
+    /// X-Forwarded-For grows by the client's address; X-Real-IP and X-Forwarded-Proto are set.
+    Append,
+}
+
+/// `COUNT/DURATION`
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rate {
+    /// At most this many …
+    pub count: NonZeroU32,
+    /// … in this long, at least 1 ms.
+    pub per: Duration,
+}
+
+/// `[[listener.route]]`: matches when every condition of it holds. Has at least one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Route {
+    /// The host that is asked for; mode `http`.
+    pub host: Option<HostPattern>,
+    /// What the path begins with, as bytes; mode `http`.
+    pub path_prefix: Option<String>,
+    /// The protocol that the client wants to go on with, a token in lower case; mode `http`.
+    pub upgrade: Option<String>,
+    /// The server name of the ClientHello; mode `tls`.
+    pub sni: Option<HostPattern>,
+    /// Where the client is. None listed: anywhere.
+    pub client: Networks,
+    /// Where its connections go: an index into [`Config::upstreams`].
+    pub upstream: usize,
 }
 
 /// `listener.relay`
@@ -143,12 +217,17 @@ pub struct Upstream {
     pub name: String,
     /// Who gets the next connection. Default `"ip_hash"`.
     pub balance: Balance,
+    /// What `"hash"` hashes: the first of these that is there. The last is [`HashKey::ClientIp`], which always is, and
+    /// which is nowhere else. Default that alone.
+    pub hash_key: Vec<HashKey>,
     /// How much of a client's address is hashed, 1 to 32 bits of IPv4 and 1 to 128 of IPv6. Default 32 and 64.
     pub hash_prefix: HashPrefix,
     /// How long one connection attempt may take. Default 2 s.
     pub connect_timeout: Duration,
     /// How many different backends are tried for one client, 1 to 8. Default 3.
     pub connect_tries: u8,
+    /// The PROXY protocol header that a backend gets first. Default `"off"`.
+    pub proxy_protocol: SendProxy,
     /// TCP_USER_TIMEOUT of backend sockets, whole milliseconds. Default 10 s; zero leaves the system's.
     pub user_timeout: Duration,
     /// `[[upstream.backend]]`, at least one, no name twice.
@@ -160,6 +239,19 @@ pub struct Upstream {
 pub enum Balance {
     /// By the client's address, the same on every machine with the same configuration.
     IpHash,
+    /// The same by the first part of [`Upstream::hash_key`] that the client sent.
+    Hash,
+}
+
+/// `upstream.proxy_protocol`
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SendProxy {
+    /// None.
+    Off,
+    /// A line of text.
+    V1,
+    /// Binary, with what else is known of the connection.
+    V2,
 }
 
 /// `[[upstream.backend]]`: one address that serves.
@@ -204,6 +296,7 @@ impl Listener {
             name,
             listen,
             upstream,
+            routes: Vec::new(),
             mode: Mode::Tcp,
             relay: Relay::Auto,
             backlog: 65_535,
@@ -218,8 +311,36 @@ impl Listener {
                 count: 4,
             },
             notsent_lowat: 128 << 10,
+            peek_max_bytes: 16 << 10,
+            peek_timeout: Duration::from_secs(10),
+            proxy_protocol: AcceptProxy::Off,
+            proxy_protocol_from: Networks::default(),
+            forwarded: Forwarded::Off,
+            allow: Networks::default(),
+            deny: Networks::default(),
             max_connections: 0,
+            max_connections_per_ip: 0,
+            connect_rate_per_ip: None,
         }
+    }
+}
+
+impl Listener {
+    /// Whether a client is let in. Its address is the real one, after the PROXY protocol.
+    pub fn admits(&self, client: IpAddr) -> bool {
+        let is_allowed = self.allow.is_empty() || self.allow.contains(client);
+        is_allowed && !self.deny.contains(client)
+    }
+
+    /// Whether `peer`, the other end of a client's socket, may say in a PROXY protocol header who the client is.
+    pub fn believes(&self, peer: IpAddr) -> bool {
+        self.proxy_protocol_from.is_empty() || self.proxy_protocol_from.contains(peer)
+    }
+
+    /// Every upstream that its connections may go to, some perhaps several times.
+    pub fn leads_to(&self) -> impl Iterator<Item = usize> {
+        let routed = self.routes.iter().map(|route| route.upstream);
+        routed.chain([self.upstream])
     }
 }
 
@@ -229,9 +350,11 @@ impl Upstream {
         Self {
             name,
             balance: Balance::IpHash,
+            hash_key: vec![HashKey::ClientIp],
             hash_prefix: HashPrefix::default(),
             connect_timeout: Duration::from_secs(2),
             connect_tries: 3,
+            proxy_protocol: SendProxy::Off,
             user_timeout: Duration::from_secs(10),
             backends,
         }

@@ -1,9 +1,9 @@
 //! The effective configuration as TOML: every supported key with its value, defaults included. Reads back as the
 //! same configuration.
 
-use super::model::{Access, Backend, Config, Listener, Log, Process, Upstream, Workers};
-use super::quantity::{duration_text, size_text};
-use super::words::{BALANCES, FORMATS, LEVELS, MODES, RELAYS};
+use super::model::{Access, Backend, Config, Listener, Log, Process, Route, Upstream, Workers};
+use super::quantity::{duration_text, rate_text, size_text};
+use super::words::{ACCEPT_PROXY, BALANCES, FORMATS, FORWARDED, LEVELS, MODES, RELAYS, SEND_PROXY};
 use super::workers::cpus_text;
 use std::fmt::{Display, Write};
 use std::time::Duration;
@@ -27,33 +27,70 @@ impl Config {
     }
 
     fn listener(&self, out: &mut Page, listener: &Listener) {
-        let keepalive = &listener.keepalive;
-        let addresses: Vec<String> = listener
-            .listen
-            .iter()
-            .map(|a| string(&a.to_string()))
-            .collect();
         out.table("[[listener]]");
         out.key("name", string(&listener.name));
-        out.key("listen", format!("[{}]", addresses.join(", ")));
+        out.key("listen", list(&listener.listen));
         out.key("upstream", string(&self.upstreams[listener.upstream].name));
-        out.key("mode", string(MODES.name(listener.mode)));
-        out.key("relay", string(RELAYS.name(listener.relay)));
-        out.key("backlog", listener.backlog);
-        out.key("incoming_cpu", listener.incoming_cpu);
-        out.key("nodelay", listener.nodelay);
-        out.key("idle_timeout", duration(listener.idle_timeout));
-        out.key("half_close_timeout", duration(listener.half_close_timeout));
-        out.key("user_timeout", duration(listener.user_timeout));
-        let (idle, interval) = (duration(keepalive.idle), duration(keepalive.interval));
-        let count = keepalive.count;
-        out.key(
-            "keepalive",
-            format!("{{ idle = {idle}, interval = {interval}, count = {count} }}"),
-        );
-        out.key("notsent_lowat", string(&size_text(listener.notsent_lowat)));
-        out.key("max_connections", listener.max_connections);
+        first_bytes(out, listener);
+        sockets(out, listener);
+        admission(out, listener);
+        for route in &listener.routes {
+            self.route(out, route);
+        }
     }
+
+    fn route(&self, out: &mut Page, route: &Route) {
+        out.table("[[listener.route]]");
+        out.key("host", condition(route.host.as_ref()));
+        out.key("path_prefix", condition(route.path_prefix.as_ref()));
+        out.key("upgrade", condition(route.upgrade.as_ref()));
+        out.key("sni", condition(route.sni.as_ref()));
+        out.key("client", list(route.client.iter()));
+        out.key("upstream", string(&self.upstreams[route.upstream].name));
+    }
+}
+
+fn first_bytes(out: &mut Page, listener: &Listener) {
+    let proxy_protocol = ACCEPT_PROXY.name(listener.proxy_protocol);
+    out.key("mode", string(MODES.name(listener.mode)));
+    out.key(
+        "peek_max_bytes",
+        string(&size_text(listener.peek_max_bytes)),
+    );
+    out.key("peek_timeout", duration(listener.peek_timeout));
+    out.key("proxy_protocol", string(proxy_protocol));
+    out.key(
+        "proxy_protocol_from",
+        list(listener.proxy_protocol_from.iter()),
+    );
+    out.key("forwarded", string(FORWARDED.name(listener.forwarded)));
+}
+
+fn sockets(out: &mut Page, listener: &Listener) {
+    let keepalive = &listener.keepalive;
+    out.key("relay", string(RELAYS.name(listener.relay)));
+    out.key("backlog", listener.backlog);
+    out.key("incoming_cpu", listener.incoming_cpu);
+    out.key("nodelay", listener.nodelay);
+    out.key("idle_timeout", duration(listener.idle_timeout));
+    out.key("half_close_timeout", duration(listener.half_close_timeout));
+    out.key("user_timeout", duration(listener.user_timeout));
+    let (idle, interval) = (duration(keepalive.idle), duration(keepalive.interval));
+    let count = keepalive.count;
+    out.key(
+        "keepalive",
+        format!("{{ idle = {idle}, interval = {interval}, count = {count} }}"),
+    );
+    out.key("notsent_lowat", string(&size_text(listener.notsent_lowat)));
+}
+
+fn admission(out: &mut Page, listener: &Listener) {
+    let rate = rate_text(listener.connect_rate_per_ip);
+    out.key("allow", list(listener.allow.iter()));
+    out.key("deny", list(listener.deny.iter()));
+    out.key("max_connections", listener.max_connections);
+    out.key("max_connections_per_ip", listener.max_connections_per_ip);
+    out.key("connect_rate_per_ip", string(&rate));
 }
 
 fn process(out: &mut Page, process: &Process) {
@@ -78,12 +115,15 @@ fn upstream(out: &mut Page, upstream: &Upstream) {
     out.table("[[upstream]]");
     out.key("name", string(&upstream.name));
     out.key("balance", string(BALANCES.name(upstream.balance)));
+    out.key("hash_key", list(&upstream.hash_key));
     out.key(
         "hash_prefix",
         format!("{{ v4 = {}, v6 = {} }}", prefix.v4, prefix.v6),
     );
     out.key("connect_timeout", duration(upstream.connect_timeout));
     out.key("connect_tries", upstream.connect_tries);
+    let proxy_protocol = SEND_PROXY.name(upstream.proxy_protocol);
+    out.key("proxy_protocol", string(proxy_protocol));
     out.key("user_timeout", duration(upstream.user_timeout));
     for backend in &upstream.backends {
         self::backend(out, backend);
@@ -114,6 +154,19 @@ impl Page {
 
 fn string(text: &str) -> String {
     toml::Value::from(text).to_string()
+}
+
+fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items
+        .into_iter()
+        .map(|item| string(&item.to_string()))
+        .collect();
+    format!("[{}]", items.join(", "))
+}
+
+/// A condition of a route; the empty string for one that it does not have.
+fn condition(text: Option<&impl ToString>) -> String {
+    string(&text.map(ToString::to_string).unwrap_or_default())
 }
 
 fn duration(duration: Duration) -> String {

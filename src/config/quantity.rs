@@ -1,6 +1,8 @@
 //! Durations and sizes: one number and one unit, on purpose. Crates that read more also read `5M` as five months.
 
-use super::value::{Parsed, integer, quoted, wrong_type};
+use super::model::Rate;
+use super::value::{Parsed, integer, quoted, text, wrong_type};
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml::de::DeValue;
@@ -101,6 +103,34 @@ pub(super) fn duration_text(duration: Duration) -> String {
         return "0s".to_owned();
     }
     number_text(micros, &DURATION_UNITS)
+}
+
+/// `"COUNT/DURATION"`; `None` for the empty string, which is no limit.
+pub(super) fn rate(value: &DeValue) -> Parsed<Option<Rate>> {
+    let text = text(value)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let found = text.split_once('/').and_then(|(count, per)| {
+        let count = u32::try_from(number_with_unit(count, &[("", 1)])?).ok()?;
+        let count = NonZeroU32::new(count)?;
+        let per = parse_duration(per).ok()?;
+        let range = Duration::from_millis(1)..=DURATION_MAX;
+        range.contains(&per).then_some(Rate { count, per })
+    });
+    found.map(Some).ok_or_else(|| {
+        format!(
+            "{} is not a rate; write a count and a duration from \"1ms\" to \"24d\", such as \"100/60s\"",
+            quoted(text)
+        )
+    })
+}
+
+/// The shortest text that [`rate`] reads as the same.
+pub(super) fn rate_text(rate: Option<Rate>) -> String {
+    rate.map_or_else(String::new, |rate| {
+        format!("{}/{}", rate.count, duration_text(rate.per))
+    })
 }
 
 /// A number of bytes: an integer, or a string such as `"64KiB"`.
@@ -217,6 +247,44 @@ mod tests {
             "1073741825",
         ] {
             assert!(parse(text, any).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_are_a_count_in_a_time() {
+        let rate = |count, per| {
+            Some(Rate {
+                count: NonZeroU32::new(count).unwrap(),
+                per,
+            })
+        };
+        for (text, expected) in [
+            ("", None),
+            ("100/60s", rate(100, Duration::from_mins(1))),
+            ("1/1ms", rate(1, Duration::from_millis(1))),
+            ("4294967295/24d", rate(u32::MAX, DURATION_MAX)),
+        ] {
+            let read = |text: &str| parse(&format!("\"{text}\""), super::rate);
+            assert_eq!(read(text), Ok(expected), "{text}");
+            assert_eq!(read(&rate_text(expected)), Ok(expected), "{text}");
+        }
+        for text in [
+            "100",
+            "0/1s",
+            "/1s",
+            "100/",
+            "100/0s",
+            "-1/1s",
+            "1/25d",
+            "1/999us",
+            "1/s",
+            "+1/1s",
+            "4294967296/1s",
+        ] {
+            assert!(
+                parse(&format!("\"{text}\""), super::rate).is_err(),
+                "{text}"
+            );
         }
     }
 

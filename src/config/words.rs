@@ -1,7 +1,7 @@
 //! Keys that take one word of a few: each word with the value it stands for, for the file, the flags and the
 //! effective configuration alike.
 
-use super::model::{Balance, Format, Mode, Relay};
+use super::model::{AcceptProxy, Balance, Format, Forwarded, Mode, Relay, SendProxy};
 use super::value::{Parsed, listed, quoted, text};
 use toml::de::DeValue;
 
@@ -57,8 +57,20 @@ pub(super) const FORMATS: Words<Format> = Words {
     later: &[],
 };
 pub(super) const MODES: Words<Mode> = Words {
-    now: &[("tcp", Mode::Tcp)],
-    later: &["http", "tls"],
+    now: &[("tcp", Mode::Tcp), ("http", Mode::Http), ("tls", Mode::Tls)],
+    later: &[],
+};
+pub(super) const ACCEPT_PROXY: Words<AcceptProxy> = Words {
+    now: &[
+        ("off", AcceptProxy::Off),
+        ("optional", AcceptProxy::Optional),
+        ("required", AcceptProxy::Required),
+    ],
+    later: &[],
+};
+pub(super) const FORWARDED: Words<Forwarded> = Words {
+    now: &[("off", Forwarded::Off), ("append", Forwarded::Append)],
+    later: &[],
 };
 pub(super) const RELAYS: Words<Relay> = Words {
     now: &[
@@ -69,6 +81,14 @@ pub(super) const RELAYS: Words<Relay> = Words {
     later: &[],
 };
 pub(super) const BALANCES: Words<Balance> = Words {
-    now: &[("ip_hash", Balance::IpHash)],
-    later: &["round_robin", "least_conn", "random_two", "hash"],
+    now: &[("ip_hash", Balance::IpHash), ("hash", Balance::Hash)],
+    later: &["round_robin", "least_conn", "random_two"],
+};
+pub(super) const SEND_PROXY: Words<SendProxy> = Words {
+    now: &[
+        ("off", SendProxy::Off),
+        ("v1", SendProxy::V1),
+        ("v2", SendProxy::V2),
+    ],
+    later: &[],
 };

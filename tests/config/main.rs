@@ -2,10 +2,12 @@
 
 mod reference;
 mod round_trip;
+mod warned;
 mod wrong;
 
 use ringway::config::{
-    Access, Balance, Config, Format, HashPrefix, Relay, Upstream, Workers, keys_not_supported_yet,
+    AcceptProxy, Access, Balance, Config, Format, Forwarded, HashKey, HashPrefix, Mode, Networks,
+    Relay, SendProxy, Workers, keys_not_supported_yet,
 };
 use std::path::Path;
 use std::time::Duration;
@@ -37,6 +39,21 @@ fn the_smallest_file_gets_the_defaults_of_the_contract() {
     let listener = &config.listeners[0];
     assert_eq!(listener.listen, ["127.0.0.1:9000".parse().unwrap()]);
     assert_eq!(listener.upstream, 0);
+    assert_eq!(listener.routes, []);
+    assert_eq!(listener.mode, Mode::Tcp);
+    assert_eq!(listener.peek_max_bytes, 16_384);
+    assert_eq!(listener.peek_timeout, Duration::from_secs(10));
+    assert_eq!(listener.proxy_protocol, AcceptProxy::Off);
+    assert_eq!(listener.forwarded, Forwarded::Off);
+    for networks in [
+        &listener.proxy_protocol_from,
+        &listener.allow,
+        &listener.deny,
+    ] {
+        assert_eq!(networks, &Networks::default());
+    }
+    assert_eq!(listener.max_connections_per_ip, 0);
+    assert_eq!(listener.connect_rate_per_ip, None);
     assert_eq!(listener.relay, Relay::Auto);
     assert_eq!(listener.backlog, 65535);
     assert!(!listener.incoming_cpu);
@@ -52,6 +69,8 @@ fn the_smallest_file_gets_the_defaults_of_the_contract() {
 
     let upstream = &config.upstreams[0];
     assert_eq!(upstream.balance, Balance::IpHash);
+    assert_eq!(upstream.hash_key, [HashKey::ClientIp]);
+    assert_eq!(upstream.proxy_protocol, SendProxy::Off);
     assert_eq!(upstream.hash_prefix, HashPrefix { v4: 32, v6: 64 });
     assert_eq!(upstream.connect_timeout, Duration::from_secs(2));
     assert_eq!(upstream.connect_tries, 3);
@@ -135,8 +154,7 @@ fn a_message_reads_as_in_the_reference() {
 fn values_that_ask_for_nothing_are_let_through() {
     let mut text = MINIMAL.replace(
         "upstream = \"feed\"",
-        "upstream = \"feed\"\nmax_age = \"0s\"\nproxy_protocol = \"off\"\nallow = []\nforwarded = \"off\"\n\
-         connect_rate_per_ip = \"\"\nmax_connections_per_ip = 0",
+        "upstream = \"feed\"\nmax_age = \"0s\"\nroute = []",
     );
     text += "backup = false\nstate = \"ready\"\nmax_connections = 0\n";
     assert_eq!(parsed(&text), parsed(MINIMAL));
@@ -164,7 +182,7 @@ fn no_key_of_a_later_version_is_taken_in_silence() {
         );
         seen += 1;
     }
-    assert!(seen > 20, "{seen}");
+    assert!(seen > 10, "{seen}");
 }
 
 #[test]
@@ -184,29 +202,60 @@ fn a_table_of_a_later_version_is_refused_once_and_its_keys_are_checked() {
 }
 
 #[test]
-fn warnings_name_what_is_seldom_meant() {
-    assert_eq!(parsed(MINIMAL).warnings(), Vec::<String>::new());
-    let mut config = parsed(MINIMAL);
-    config.process.drain_deadline = Duration::from_secs(9);
-    config.listeners[0].idle_timeout = Duration::from_secs(59);
-    let backends = config.upstreams[0].backends.clone();
-    config
-        .upstreams
-        .push(Upstream::new("spare".to_owned(), backends));
-    let warnings = config.warnings();
-    assert_eq!(warnings.len(), 3, "{warnings:?}");
-    assert!(
-        warnings[0].contains("drain_deadline is below drain_over"),
-        "{warnings:?}"
+fn a_client_is_let_in_by_allow_unless_deny_has_it() {
+    let text = MINIMAL.replace(
+        "upstream = \"feed\"",
+        "upstream = \"feed\"\nallow = [\"10.0.0.0/8\", \"2001:db8::/32\"]\ndeny = [\"10.1.0.0/16\"]",
     );
-    assert!(
-        warnings[1].contains("listener \"feed\": idle_timeout is below"),
-        "{warnings:?}"
+    let admits =
+        |text: &str, client: &str| parsed(text).listeners[0].admits(client.parse().unwrap());
+    for client in ["10.0.0.1", "::ffff:10.0.0.1", "2001:db8::1"] {
+        assert!(admits(&text, client), "{client}");
+    }
+    for client in ["10.1.0.1", "::ffff:10.1.0.1", "11.0.0.1", "::1"] {
+        assert!(!admits(&text, client), "{client}");
+    }
+    assert!(admits(MINIMAL, "11.0.0.1"), "nothing listed is everyone");
+    let deny_only = text.replace("allow = [\"10.0.0.0/8\", \"2001:db8::/32\"]\n", "");
+    assert!(admits(&deny_only, "11.0.0.1") && !admits(&deny_only, "10.1.0.1"));
+}
+
+#[test]
+fn a_header_is_believed_from_those_listed_or_from_anyone() {
+    let text = MINIMAL.replace(
+        "upstream = \"feed\"",
+        "upstream = \"feed\"\nproxy_protocol = \"required\"\nproxy_protocol_from = [\"192.0.2.0/24\"]",
     );
-    assert!(
-        warnings[2].contains("upstream \"spare\" is used by no listener"),
-        "{warnings:?}"
-    );
+    let believes =
+        |text: &str, peer: &str| parsed(text).listeners[0].believes(peer.parse().unwrap());
+    assert!(believes(&text, "192.0.2.7") && believes(&text, "::ffff:192.0.2.7"));
+    assert!(!believes(&text, "192.0.3.7"));
+    assert!(believes(MINIMAL, "192.0.3.7"));
+}
+
+#[test]
+fn names_are_compared_in_lower_case_and_the_address_ends_the_hash_keys() {
+    let text = MINIMAL
+        .replace(
+            "name = \"feed\"\n[[upstream.backend]]",
+            "name = \"feed\"\nbalance = \"hash\"\n\
+        hash_key = [\"cookie:SID\", \"header:X-User\"]\n[[upstream.backend]]",
+        )
+        .replace(
+            "upstream = \"feed\"",
+            "upstream = \"feed\"\nmode = \"http\"\n\
+        route = [{ host = \"*.Example.COM.\", upgrade = \"WebSocket\", upstream = \"feed\" }]",
+        );
+    let config = parsed(&text);
+    let route = &config.listeners[0].routes[0];
+    assert_eq!(route.host.as_ref().unwrap().to_string(), "*.example.com");
+    assert_eq!(route.upgrade.as_deref(), Some("websocket"));
+    let keys = [
+        HashKey::Cookie("SID".to_owned()),
+        HashKey::Header("x-user".to_owned()),
+        HashKey::ClientIp,
+    ];
+    assert_eq!(config.upstreams[0].hash_key, keys);
 }
 
 #[test]

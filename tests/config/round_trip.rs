@@ -1,16 +1,19 @@
 //! The effective configuration reads back as itself, whatever it says; and no text makes the reader panic.
 
 use crate::wrong::MINIMAL;
+use ipnet::IpNet;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use ringway::config::{
-    Access, Backend, Config, Format, HashPrefix, Listener, Log, Process, Relay, Upstream, Workers,
+    AcceptProxy, Access, Backend, Balance, Config, Format, Forwarded, HashKey, HashPrefix,
+    HostPattern, Listener, Log, Mode, Networks, Process, Rate, Relay, Route, SendProxy, Upstream,
+    Workers,
 };
 use ringway::ring::Keepalive;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 const DAYS_24: u64 = 24 * 86_400;
@@ -68,14 +71,108 @@ fn logs() -> impl Strategy<Value = Log> {
     })
 }
 
+/// As they are kept: nothing beyond the prefix, IPv4 as IPv4.
+fn networks(count: std::ops::Range<usize>) -> impl Strategy<Value = Networks> {
+    let network = (any::<IpAddr>(), 0_u8..=32).prop_map(|(ip, bits)| {
+        let network = IpNet::new(ip, bits).expect("every address has 32 bits");
+        network.trunc()
+    });
+    vec(network, count).prop_map(|networks| networks.into_iter().collect())
+}
+
+fn host_patterns() -> impl Strategy<Value = HostPattern> {
+    let name = "[a-z0-9_-]{1,20}(\\.[a-z0-9_-]{1,20}){0,3}\\.[a-z]{2,6}";
+    prop_oneof![
+        name.prop_map(HostPattern::Exact),
+        name.prop_map(HostPattern::Below),
+    ]
+}
+
+/// Of a mode's own conditions, any; and a client, so that there is one.
+fn routes(mode: Mode) -> impl Strategy<Value = Route> {
+    let (is_http, is_tls) = (mode == Mode::Http, mode == Mode::Tls);
+    let http = (
+        option::of(host_patterns()),
+        option::of("/[!-\"$->@-~]{0,40}"),
+        option::of("[a-z0-9!#$%&'*+.^_`|~-]{1,30}"),
+    );
+    let tls = option::of(host_patterns());
+    (http, tls, networks(1..4), any::<usize>()).prop_map(
+        move |((host, path_prefix, upgrade), sni, client, upstream)| Route {
+            host: host.filter(|_| is_http),
+            path_prefix: path_prefix.filter(|_| is_http),
+            upgrade: upgrade.filter(|_| is_http),
+            sni: sni.filter(|_| is_tls),
+            client,
+            upstream,
+        },
+    )
+}
+
+/// What is read before a backend is chosen, and who is let in.
+fn first_bytes() -> impl Strategy<Value = Listener> {
+    let mode = prop_oneof![Just(Mode::Tcp), Just(Mode::Http), Just(Mode::Tls)];
+    let proxy = prop_oneof![
+        Just(AcceptProxy::Off),
+        Just(AcceptProxy::Optional),
+        Just(AcceptProxy::Required)
+    ];
+    let rate = (1_u32.., timeouts()).prop_map(|(count, per)| Rate {
+        count: NonZeroU32::new(count).expect("from 1"),
+        per,
+    });
+    let peek = (1024_u32..=65_536, timeouts());
+    let limits = (0_usize..=1_000_000_000, option::of(rate));
+    let lists = (networks(0..3), networks(0..3), networks(0..3));
+    let routed = mode.prop_flat_map(|mode| (Just(mode), vec(routes(mode), 0..4), any::<bool>()));
+    (routed, peek, proxy, lists, limits).prop_map(
+        |((mode, routes, append), peek, proxy_protocol, lists, limits)| Listener {
+            routes,
+            mode,
+            peek_max_bytes: peek.0,
+            peek_timeout: peek.1,
+            proxy_protocol,
+            proxy_protocol_from: lists.0,
+            forwarded: if append && mode == Mode::Http {
+                Forwarded::Append
+            } else {
+                Forwarded::Off
+            },
+            allow: lists.1,
+            deny: lists.2,
+            max_connections_per_ip: limits.0,
+            connect_rate_per_ip: limits.1,
+            ..Listener::new(String::new(), Vec::new(), 0)
+        },
+    )
+}
+
+fn hash_keys() -> impl Strategy<Value = Vec<HashKey>> {
+    let key = prop_oneof![
+        "[A-Za-z0-9_.-]{1,40}".prop_map(HashKey::Cookie),
+        "[!\"$%'-<>-~]{1,40}".prop_map(HashKey::Query),
+        "[a-z0-9-]{1,40}".prop_map(HashKey::Header),
+        Just(HashKey::Path),
+        Just(HashKey::Host),
+        Just(HashKey::Sni),
+    ];
+    proptest::collection::hash_set(key, 0..5)
+        .prop_map(|keys| keys.into_iter().chain([HashKey::ClientIp]).collect())
+}
+
 fn listeners() -> impl Strategy<Value = Listener> {
     let identity = (names(), vec(addresses(), 1..4), any::<usize>());
     let times = (timeouts(), timeouts(), user_timeouts());
     let keepalive = (1_u64..=32_767, 1_u64..=32_767, 1_u32..=127);
     let numbers = (1_u32..=1 << 20, 0_u32..=1 << 30, 0_usize..=1_000_000_000);
-    (identity, times, keepalive, numbers, any::<[bool; 3]>()).prop_map(
-        |((name, listen, upstream), times, keepalive, numbers, [nodelay, copy, incoming_cpu])| {
+    let flags = any::<[bool; 3]>();
+    (identity, times, keepalive, numbers, flags, first_bytes()).prop_map(
+        |((name, listen, upstream), times, keepalive, numbers, flags, first_bytes)| {
+            let [nodelay, copy, incoming_cpu] = flags;
             Listener {
+                name,
+                listen,
+                upstream,
                 relay: if copy { Relay::Copy } else { Relay::Auto },
                 backlog: numbers.0,
                 incoming_cpu,
@@ -90,7 +187,7 @@ fn listeners() -> impl Strategy<Value = Listener> {
                 },
                 notsent_lowat: numbers.1,
                 max_connections: numbers.2,
-                ..Listener::new(name, listen, upstream)
+                ..first_bytes
             }
         },
     )
@@ -110,13 +207,29 @@ fn backends() -> impl Strategy<Value = Backend> {
 fn upstreams() -> impl Strategy<Value = Upstream> {
     let prefix = (1_u8..=32, 1_u8..=128).prop_map(|(v4, v6)| HashPrefix { v4, v6 });
     let connect = (timeouts(), 1_u8..=8, user_timeouts());
-    (names(), prefix, connect, vec(backends(), 1..5)).prop_map(
-        |(name, hash_prefix, (connect_timeout, connect_tries, user_timeout), backends)| Upstream {
-            hash_prefix,
-            connect_timeout,
-            connect_tries,
-            user_timeout,
-            ..Upstream::new(name, backends)
+    let sent = prop_oneof![
+        Just(SendProxy::Off),
+        Just(SendProxy::V1),
+        Just(SendProxy::V2)
+    ];
+    let hash = (any::<bool>(), hash_keys(), prefix);
+    (names(), hash, sent, connect, vec(backends(), 1..5)).prop_map(
+        |(name, (by_key, hash_key, hash_prefix), proxy_protocol, connect, backends)| {
+            let (connect_timeout, connect_tries, user_timeout) = connect;
+            Upstream {
+                balance: if by_key {
+                    Balance::Hash
+                } else {
+                    Balance::IpHash
+                },
+                hash_key,
+                proxy_protocol,
+                hash_prefix,
+                connect_timeout,
+                connect_tries,
+                user_timeout,
+                ..Upstream::new(name, backends)
+            }
         },
     )
 }
@@ -143,6 +256,9 @@ fn configurations() -> impl Strategy<Value = Config> {
             for listener in &mut listeners {
                 listener.listen.retain(|address| addresses.insert(*address));
                 listener.upstream %= upstreams.len();
+                for route in &mut listener.routes {
+                    route.upstream %= upstreams.len();
+                }
             }
             listeners.retain(|listener| !listener.listen.is_empty());
             Config {
