@@ -1,7 +1,10 @@
-//! What it costs to choose a backend, and to build the table. `cargo bench --bench balance`.
+//! What it costs to choose an upstream and a backend, and to build the table. `cargo bench --bench balance`.
 
 use criterion::Criterion;
 use ringway::balance::ip_hash::{Entry, HashPrefix, Maglev, client_key};
+use ringway::config::{Config, Listener};
+use ringway::upstream::Facts;
+use ringway::wire::http_head::{self, Progress};
 use std::hint::black_box;
 use std::net::Ipv4Addr;
 
@@ -56,9 +59,43 @@ fn make(c: &mut Criterion) {
     });
 }
 
+/// A listener with this many routes, each for a host of its own and a path.
+fn routes(count: usize) -> Listener {
+    let mut text =
+        "[[listener]]\nname = \"l\"\nlisten = \"127.0.0.1:1\"\nmode = \"http\"\nupstream = \"u\"\n"
+            .to_owned();
+    for n in 0..count {
+        text += &format!(
+            "[[listener.route]]\nhost = \"*.{n}.example\"\npath_prefix = \"/ws\"\nupstream = \"u\"\n"
+        );
+    }
+    text += "[[upstream]]\nname = \"u\"\nbackend = [{ address = \"10.0.0.1:1\" }]\n";
+    let config = Config::parse(&text, "bench").expect("the file is right");
+    config.listeners.into_iter().next().expect("there is one")
+}
+
+/// From a request's head to its upstream, when no route matches: the longest way.
+fn route(c: &mut Criterion) {
+    let request = b"GET /ws/1 HTTP/1.1\r\nHost: a.b.example\r\n\r\n";
+    let Progress::Complete(head) = http_head::parse(request, request.len()) else {
+        panic!("the request is whole");
+    };
+    let facts = Facts {
+        head: Some(&head),
+        ..Facts::of_client(Ipv4Addr::LOCALHOST.into())
+    };
+    for count in [1, 100] {
+        let listener = routes(count);
+        c.bench_function(&format!("route/{count}"), |b| {
+            b.iter(|| black_box(&facts).upstream(black_box(&listener)));
+        });
+    }
+}
+
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     pick(&mut criterion);
+    route(&mut criterion);
     make(&mut criterion);
     criterion.final_summary();
 }

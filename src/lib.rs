@@ -13,6 +13,6 @@ pub mod control; // the slow side: signals, access log, start and stop
 pub mod demo;
 pub mod relay; //   ways to move bytes between two sockets, one contract
 pub mod sim; //     a Ring without a kernel: sockets, clock and faults from one seed
-pub mod upstream; // a named set of backends and how one is chosen
+pub mod upstream; // a named set of backends and how one is chosen; routes
 pub mod wire; //    bytes ⇄ values, pure and fuzzed: http_head
 pub mod worker; //  one thread, one ring, many connections //    `ringway demo`

@@ -1,4 +1,9 @@
-//! A named set of backends and how one is chosen; the snapshot that control hands to workers.
+//! A named set of backends and how one is chosen: the upstream by a listener's routes, the backend by a hash of what is
+//! known of the connection. And the snapshot that control hands to workers.
+
+mod facts;
+
+pub use facts::Facts;
 
 use crate::balance::ip_hash::{Entry, Maglev, client_key};
 use crate::config::{Backend, Config, Upstream as Settings};
