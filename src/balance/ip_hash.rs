@@ -74,6 +74,16 @@ pub fn client_key(ip: IpAddr, prefix: HashPrefix) -> u64 {
     stable_hash::of_ip(network)
 }
 
+/// The key of a value that a client sent: its bytes as they are, wherever they were found.
+pub fn value_key(value: &[u8]) -> u64 {
+    stable_hash::of_bytes(value)
+}
+
+/// The key of a host or server name, the same in any case.
+pub fn name_key(name: &str) -> u64 {
+    stable_hash::of_name_in_any_case(name)
+}
+
 /// A table from keys to backends. A clone shares nothing with its original: one for each worker.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Maglev {
@@ -121,7 +131,7 @@ impl Maglev {
 
     /// Every backend exactly once, in the key's own order: the one that the key belongs to, then who takes its place
     /// while it is down, and so on. Take the first that is usable. `key` must be a hash ([`client_key`],
-    /// [`stable_hash`]).
+    /// [`value_key`], [`name_key`]).
     #[inline]
     pub fn walk(&self, key: u64) -> Walk<'_> {
         Walk {

@@ -5,7 +5,7 @@
 //! that strangers can fill: the seed is public, so collisions can be made on purpose.
 
 use std::net::IpAddr;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
 /// `ringway1` in ASCII, most significant byte first. Never changes.
 pub const SEED: u64 = u64::from_be_bytes(*b"ringway1");
@@ -25,6 +25,20 @@ pub fn of_bytes(bytes: &[u8]) -> u64 {
 #[inline]
 pub fn of_name(name: &str) -> u64 {
     of_bytes(name.as_bytes())
+}
+
+/// Of a name whose case does not count, such as a host: its bytes in ASCII lower case.
+///
+/// ```
+/// use ringway::base::stable_hash;
+/// assert_eq!(stable_hash::of_name_in_any_case("WS.Example.com"), stable_hash::of_name("ws.example.com"));
+/// ```
+pub fn of_name_in_any_case(name: &str) -> u64 {
+    let mut hash = Xxh3::with_seed(SEED);
+    for byte in name.bytes() {
+        hash.update(&[byte.to_ascii_lowercase()]);
+    }
+    hash.digest()
 }
 
 /// Of an address: its 4 or 16 octets in network order. The two forms of one IPv4 address hash differently: whoever
@@ -56,6 +70,16 @@ mod tests {
         assert_eq!(of_ip([192, 0, 2, 1].into()), 0x6bb9_3630_a43f_1b54);
         assert_eq!(of_ip("2001:db8::1".parse().unwrap()), 0xf22a_4fe4_df92_5b92);
         assert_eq!(of_u64(1), 0x68a4_8da4_a864_59f0);
+    }
+
+    #[test]
+    fn a_name_hashes_alike_in_any_case_and_as_its_lower_case() {
+        for length in [0, 1, 3, 8, 16, 17, 128, 129, 240, 241, 1000, 5000] {
+            let upper = "Ab-9.".repeat(length)[..length].to_owned();
+            let lower = upper.to_ascii_lowercase();
+            assert_eq!(of_name_in_any_case(&upper), of_name(&lower), "{length}");
+        }
+        assert_ne!(of_name_in_any_case("a"), of_name_in_any_case("b"));
     }
 
     #[test]

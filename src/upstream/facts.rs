@@ -60,7 +60,8 @@ impl<'a> Facts<'a> {
             })
     }
 
-    fn host(&self) -> Option<&'a str> {
+    /// The host that is asked for, without port and final dot.
+    pub(super) fn host(&self) -> Option<&'a str> {
         Some(self.head?.host?.name)
     }
 }

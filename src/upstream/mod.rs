@@ -2,11 +2,13 @@
 //! known of the connection. And the snapshot that control hands to workers.
 
 mod facts;
+mod hashed;
 
 pub use facts::Facts;
+pub use hashed::Hashed;
 
-use crate::balance::ip_hash::{Entry, Maglev, client_key};
-use crate::config::{Backend, Config, Upstream as Settings};
+use crate::balance::ip_hash::{Entry, Maglev};
+use crate::config::{Backend, Balance, Config, HashKey, Upstream as Settings};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -65,9 +67,22 @@ impl Upstream {
         &self.settings().backends[usize::from(at)]
     }
 
-    /// The key of a client.
+    /// The key of a client none of whose bytes were looked at.
     pub fn key(&self, client: IpAddr) -> u64 {
-        client_key(client, self.settings().hash_prefix)
+        self.key_of(&Facts::of_client(client))
+    }
+
+    /// The key of a connection, as its policy has it.
+    pub fn key_of(&self, facts: &Facts<'_>) -> u64 {
+        Hashed::first(self.hash_keys(), facts).hash(self.settings().hash_prefix)
+    }
+
+    /// What its policy hashes: the first of these that a connection has.
+    pub fn hash_keys(&self) -> &[HashKey] {
+        match self.settings().balance {
+            Balance::IpHash => &[HashKey::ClientIp],
+            Balance::Hash => &self.settings().hash_key,
+        }
     }
 
     /// The backend for a key, leaving out those already tried.

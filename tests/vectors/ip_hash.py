@@ -73,18 +73,29 @@ def client_key(client, v4, v6):
     return hash_of(network.network_address.packed)
 
 
-def case(backends, v4, v6, clients, first):
+def value_key(value):
+    return hash_of(value.encode())
+
+
+def name_key(name):
+    return hash_of(name.lower().encode())
+
+
+def case(backends, v4, v6, clients, first, values=(), names=()):
     ranked = sorted(backends, key=lambda backend: backend[0].encode())
     owners = share_out(ranked)
-    answers = {}
-    for client in clients:
-        ranks = walk(client_key(client, v4, v6), owners, len(ranked))
-        answers[client] = [ranked[rank][0] for rank in ranks[:first]]
+
+    def answers(texts, key):
+        walks = {text: walk(key(text), owners, len(ranked)) for text in texts}
+        return {text: [ranked[rank][0] for rank in ranks[:first]] for text, ranks in walks.items()}
+
     return {
         "backends": [{"name": name, "weight": weight} for name, weight in backends],
         "prefix": {"v4": v4, "v6": v6},
         "fingerprint": f"{fingerprint(ranked, owners):016x}",
-        "walks": answers,
+        "walks": answers(clients, lambda client: client_key(client, v4, v6)),
+        "values": answers(values, value_key),
+        "names": answers(names, name_key),
     }
 
 
@@ -93,6 +104,11 @@ V6 = ["::", "::1", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "fe80::1", "
 THREE = [("10.0.0.1:8080", 1), ("10.0.0.2:8080", 1), ("10.0.0.3:8080", 1)]
 WEIGHTED = [("zebra", 1), ("ant", 256), ("été", 7), ("bee", 100), ("", 3)]
 
+# Lengths on both sides of XXH3's seams: 16, 128, 240 and a block of 1,024 bytes.
+VALUES = ["a", "abc", "ABC", "a%2Fb", '"quoted"', "user 1", "é", "192.0.2.1", "/chat/room?1"]
+VALUES += ["0123456789abcdef" * n + "z" * rest for n, rest in [(1, 0), (1, 1), (8, 0), (8, 1), (15, 0), (15, 1), (70, 7)]]
+NAMES = ["a", "WS.Example.com", "ws.example.com", "xn--mnchen-3ya.de", "A" * 63 + ".example." + "B" * 63]
+
 CASES = [
     case([("only", 9)], 32, 64, V4 + V6, 1),
     case(THREE, 32, 64, V4 + V6, 3),
@@ -100,23 +116,29 @@ CASES = [
     case(WEIGHTED, 32, 128, V4 + V6, 5),
     case([(f"10.1.0.{n}:9000", 1 + n % 5) for n in range(40)], 32, 64, V4[:4] + V6[:4], 40),
     case([(f"10.2.{n // 256}.{n % 256}:80", 1) for n in range(1000)], 32, 64, V4 + V6, 3),
+    case(THREE, 32, 64, [], 3, VALUES, NAMES),
+    case(WEIGHTED, 32, 64, [], 5, VALUES, NAMES),
 ]
 
 HEADER = (
     "Made by tests/vectors/ip_hash.py, an implementation apart from ringway's. Never made anew to please a failing "
-    "test: a changed answer moves clients on every upgraded box. walks: the first backends for each client, in order."
+    "test: a changed answer moves clients on every upgraded box. walks: the first backends for each client, in order. values, "
+    "names: the same for texts that are hashed as they are, and for those that are hashed in lower case."
 )
 
 
 def pretty(cases):
-    """One backend and one client a line, so that a diff names what moved."""
+    """One backend and one key a line, so that a diff names what moved."""
     lines = ["{", f'"about": {json.dumps(HEADER)},', '"cases": [']
     for n, entry in enumerate(cases):
         lines.append(f'{{"prefix": {json.dumps(entry["prefix"])}, "fingerprint": "{entry["fingerprint"]}", "backends": [')
         lines.append(",\n".join(json.dumps(backend, ensure_ascii=False) for backend in entry["backends"]))
-        lines.append('], "walks": {')
-        walks = entry["walks"].items()
-        lines.append(",\n".join(f"{json.dumps(ip)}: {json.dumps(names, ensure_ascii=False)}" for ip, names in walks))
+        close = "]"
+        for kind in [kind for kind in ["walks", "values", "names"] if entry[kind]]:
+            lines.append(f'{close}, "{kind}": {{')
+            answers = entry[kind].items()
+            lines.append(",\n".join(f"{json.dumps(key, ensure_ascii=False)}: {json.dumps(names, ensure_ascii=False)}" for key, names in answers))
+            close = "}"
         lines.append("}}" + ("," if n + 1 < len(cases) else ""))
     return "\n".join(lines + ["]", "}"])
 
