@@ -39,7 +39,8 @@ fn run(args: &cli::Run) -> Result<Config, Failure> {
 
 fn map(args: &cli::Map) -> Result<(), Failure> {
     let config = Config::load(&args.config).map_err(Failure::Config)?;
-    let lines = control::map(config, &args.upstream, &args.keys).map_err(Failure::Usage)?;
+    let lines =
+        control::map(config, &args.upstream, &args.key, &args.keys).map_err(Failure::Usage)?;
     print(|out| out.write_all(lines.as_bytes()))
 }
 

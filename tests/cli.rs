@@ -175,9 +175,104 @@ fn demo_and_map_check_their_flags() {
     usage_error(&["demo", "--seconds", "0"], &["--seconds"]);
     usage_error(&["demo", "--connections", "many"], &["--connections"]);
     usage_error(&["map", "-c", "x.toml", "--upstream", "feed"], &["<KEY>"]);
+    let map =
+        |more: &[&'static str]| [&["map", "-c", "x.toml", "--upstream", "feed"], more].concat();
+    usage_error(&map(&["--key", "cookies:a", "v"]), &["cookie:NAME"]);
+    usage_error(&map(&["--key", "cookie:a"]), &["<KEY>"]);
+}
+
+/// A file of this name, whose upstream "chat" hashes a cookie, then an argument, then the host.
+fn hashing_file(name: &str) -> String {
+    let text = "[[listener]]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\nmode = \"http\"\nupstream = \"chat\"\n\
+                [[upstream]]\nname = \"chat\"\nbalance = \"hash\"\nhash_prefix = { v4 = 24 }\n\
+                hash_key = [\"cookie:session_id\", \"query:userId\", \"host\"]\n\
+                backend = [{ address = \"10.0.0.1:8080\" }, { address = \"10.0.0.2:8080\" }, { address = \"10.0.0.3:8080\" }]\n";
+    file(name, text).display().to_string()
+}
+
+#[test]
+fn map_sends_values_where_the_recorded_answers_do() {
+    // From tests/vectors/ip_hash.json: three backends, and what is hashed as it is or as a name.
+    let recorded: serde_json::Value =
+        serde_json::from_str(include_str!("vectors/ip_hash.json")).expect("the file is checked in");
+    let case = &recorded["cases"][6];
+    let config = hashing_file("map-values.toml");
+    let line = |kind: &str, value: &str| {
+        let backend = case[kind][value][0]
+            .as_str()
+            .expect("the value is recorded");
+        format!("{value} {backend}\n")
+    };
+    let fingerprint = format!("fingerprint {}\n", case["fingerprint"].as_str().unwrap());
+    let map = |key, values: &[&'static str]| {
+        let args = ["map", "-c", &config, "--upstream", "chat", "--key", key];
+        let ended = ringway(&[&args, values].concat());
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+        ended.out
+    };
+    let expected = line("values", "abc") + &line("values", "ABC") + &fingerprint;
+    assert_eq!(map("cookie:session_id", &["abc", "ABC"]), expected);
+    assert_eq!(
+        map("query:userId", &["abc", "ABC"]),
+        expected,
+        "only the value counts"
+    );
+    let expected =
+        line("names", "WS.Example.com") + &line("names", "ws.example.com") + &fingerprint;
+    assert_eq!(map("host", &["WS.Example.com", "ws.example.com"]), expected);
+}
+
+#[test]
+fn map_takes_addresses_when_no_key_is_named() {
+    let config = hashing_file("map-addresses.toml");
+    let map = ["map", "-c", &config, "--upstream", "chat"];
+    let ended = ringway(&[&map[..], &["203.0.113.7", "203.0.113.250"]].concat());
+    let backends: Vec<_> = ended
+        .out
+        .lines()
+        .take(2)
+        .map(|line| line.split_once(' ').unwrap())
+        .collect();
+    assert_eq!((ended.code, backends[0].0), (Some(0), "203.0.113.7"));
+    assert_eq!(
+        backends[0].1, backends[1].1,
+        "hash_prefix keeps a /24 together"
+    );
     usage_error(
-        &["map", "-c", "x.toml", "--upstream", "feed", "not-an-ip"],
-        &["not-an-ip"],
+        &[&map[..], &["8f3a2c"]].concat(),
+        &[
+            "\"8f3a2c\" is not an IP address",
+            "--key: cookie:session_id, query:userId, host",
+        ],
+    );
+}
+
+#[test]
+fn map_refuses_what_the_upstream_does_not_hash() {
+    let (config, minimal) = (hashing_file("map-refusals.toml"), example("minimal.toml"));
+    let map = |config, upstream, more: &[&'static str]| {
+        let args = ["map", "-c", config, "--upstream", upstream];
+        [&args[..], more].concat()
+    };
+    usage_error(
+        &map(&config, "chat", &["--key", "cookie:sid", "a"]),
+        &[
+            "does not hash cookie:sid",
+            "cookie:session_id, query:userId, host, client_ip",
+        ],
+    );
+    usage_error(&map(&config, "chat", &["--key", "host", ""]), &["is empty"]);
+    usage_error(
+        &map(&config, "feed", &["192.0.2.1"]),
+        &["no upstream \"feed\"", "chat"],
+    );
+    usage_error(
+        &map(&minimal, "feed", &["--key", "path", "/"]),
+        &["does not hash path", "client_ip"],
+    );
+    usage_error(
+        &map(&minimal, "feed", &["not-an-ip"]),
+        &["\"not-an-ip\" is not an IP address"],
     );
 }
 

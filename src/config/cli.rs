@@ -1,10 +1,11 @@
 //! The command line: one type a verb, with the words of its `--help`. A wrong flag is a usage error, exit 2.
 
+use super::hash_key::{self, HashKey};
 use super::model::{Balance, Mode, Workers};
 use super::{address, value, words, workers};
 use clap::{Args, Parser, Subcommand};
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
@@ -49,7 +50,7 @@ pub enum Verb {
     /// Show a feed, the proxy and subscribers at work: nothing to install or configure
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(Demo),
-    /// Print which backend each client address goes to, and the table's fingerprint
+    /// Print which backend each hash key goes to, and the table's fingerprint
     #[command(after_help = MAP_EXAMPLES)]
     Map(Map),
     /// Print the completions of a shell
@@ -86,7 +87,8 @@ Examples:
 
 const MAP_EXAMPLES: &str = "\
 Examples:
-  ringway map -c ringway.toml --upstream feed 203.0.113.7 2001:db8::1";
+  ringway map -c ringway.toml --upstream feed 203.0.113.7 2001:db8::1
+  ringway map -c ringway.toml --upstream chat --key cookie:session_id 8f3a2c 77b01d";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -172,9 +174,13 @@ pub struct Map {
     /// The upstream whose backends are chosen from
     #[arg(long, value_name = "NAME")]
     pub upstream: String,
-    /// Client addresses, the keys of ip_hash
+    /// What the KEYs are: one of the upstream's hash keys, such as cookie:session_id
+    #[arg(long, value_name = "HASH_KEY", default_value = "client_ip")]
+    #[arg(value_parser = hash_key::parse)]
+    pub key: HashKey,
+    /// Client addresses, or with --key values as clients send them
     #[arg(required = true, value_name = "KEY")]
-    pub keys: Vec<IpAddr>,
+    pub keys: Vec<String>,
 }
 
 /// `ringway completions`

@@ -1,36 +1,70 @@
 //! `ringway map`: which backend each key goes to.
 
-use crate::config::Config;
-use crate::upstream::Snapshot;
-use std::fmt::Write;
-use std::net::IpAddr;
+use crate::config::{Config, HashKey};
+use crate::upstream::{Hashed, Snapshot, Upstream};
+use std::fmt::{Display, Write};
 use std::sync::Arc;
 
-/// A line for each key, `KEY BACKEND`, and the table's fingerprint.
+/// A line for each of `values`, `VALUE BACKEND`, and the table's fingerprint. `key` says where connections have such
+/// values.
 ///
 /// # Errors
-/// An upstream that the configuration does not have.
-pub fn map(config: Config, upstream: &str, keys: &[IpAddr]) -> Result<String, String> {
+/// An upstream that the configuration does not have, a key that it does not hash, a value that cannot be one of the
+/// key's.
+pub fn map(
+    config: Config,
+    upstream: &str,
+    key: &HashKey,
+    values: &[String],
+) -> Result<String, String> {
     let snapshot = Snapshot::new(Arc::new(config));
-    let named = |u: &&crate::upstream::Upstream| u.settings().name == upstream;
-    let Some(chosen) = snapshot.upstreams.iter().find(named) else {
-        let known: Vec<_> = snapshot
-            .upstreams
-            .iter()
-            .map(|u| u.settings().name.as_str())
-            .collect();
+    let chosen = find(&snapshot, upstream)?;
+    if !chosen.hash_keys().contains(key) {
+        let known = listed(chosen.hash_keys());
         return Err(format!(
-            "no upstream \"{upstream}\"; the file has: {}",
-            known.join(", ")
+            "upstream \"{upstream}\" does not hash {key}; it hashes: {known}"
         ));
-    };
+    }
     let mut lines = String::new();
-    for key in keys {
-        let at = chosen.pick(chosen.key(*key), &[]);
+    for value in values {
+        let hashed = Hashed::parse(key, value).ok_or_else(|| refusal(chosen, key, value))?;
+        let at = chosen.pick(hashed.hash(chosen.settings().hash_prefix), &[]);
         let backend = at.map_or("-", |at| chosen.backend(at).name.as_str());
-        writeln!(lines, "{key} {backend}").expect("a String takes every line");
+        writeln!(lines, "{value} {backend}").expect("a String takes every line");
     }
     writeln!(lines, "fingerprint {:016x}", chosen.fingerprint())
         .expect("a String takes every line");
     Ok(lines)
+}
+
+fn find<'a>(snapshot: &'a Snapshot, upstream: &str) -> Result<&'a Upstream, String> {
+    let named = |u: &&Upstream| u.settings().name == upstream;
+    snapshot.upstreams.iter().find(named).ok_or_else(|| {
+        let known = listed(snapshot.upstreams.iter().map(|u| &u.settings().name));
+        format!("no upstream \"{upstream}\"; the file has: {known}")
+    })
+}
+
+/// Why a value cannot be one of the key's.
+fn refusal(upstream: &Upstream, key: &HashKey, value: &str) -> String {
+    if *key != HashKey::ClientIp {
+        return format!("{value:?} is empty: such a client is hashed by its next key");
+    }
+    let others: Vec<_> = upstream
+        .hash_keys()
+        .iter()
+        .filter(|other| *other != key)
+        .collect();
+    if others.is_empty() {
+        return format!("{value:?} is not an IP address");
+    }
+    format!(
+        "{value:?} is not an IP address; if it is another key's, say which with --key: {}",
+        listed(others)
+    )
+}
+
+fn listed<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    items.join(", ")
 }
