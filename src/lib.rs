@@ -14,5 +14,6 @@ pub mod demo;
 pub mod relay; //   ways to move bytes between two sockets, one contract
 pub mod sim; //     a Ring without a kernel: sockets, clock and faults from one seed
 pub mod upstream; // a named set of backends and how one is chosen; routes
-pub mod wire; //    bytes ⇄ values, pure and fuzzed: http_head
+pub mod upstream; // a named set of backends and how one is chosen
+pub mod wire; //    bytes ⇄ values, pure, fuzzed: http_head, client_hello, proxy_protocol
 pub mod worker; //  one thread, one ring, many connections //    `ringway demo`
