@@ -1,10 +1,12 @@
 //! What std lacks. Knows nothing of proxies, and owns no thread, no clock and no descriptor.
 
 mod counter;
+mod crowd;
 mod slots;
 pub mod stable_hash;
 mod wheel;
 
 pub use counter::{Counter, Gauge, Shared};
+pub use crowd::{Crowd, Excess, Terms};
 pub use slots::{Key, Slots};
 pub use wheel::{TICK, Wheel};
