@@ -109,7 +109,10 @@ impl Scripted {
                 let result = Ok(self.socket());
                 done.push(Completion {
                     tag,
-                    event: Event::Dialed { result },
+                    event: Event::Dialed {
+                        result,
+                        local: None,
+                    },
                 });
             }
             Op::Recv { tag, budget, .. } => {

@@ -210,6 +210,7 @@ impl Dialer {
                 source: self.config.sources.pick(number),
                 ..DialOptions::default()
             },
+            asking: None,
         });
     }
 

@@ -155,7 +155,7 @@ impl<R: Ring> Engine<R> {
     fn on_completion(&mut self, completion: Completion) {
         let Completion { tag, event } = completion;
         self.with(tag, |link, cx| match event {
-            Event::Dialed { result } => link.on_dialed(result, cx),
+            Event::Dialed { result, .. } => link.on_dialed(result, cx),
             Event::Received {
                 result,
                 more,

@@ -20,6 +20,7 @@ enum Held {
     Dial {
         generation: u32,
         sock: Sock,
+        asking: Option<SockRef>,
     },
 }
 
@@ -44,7 +45,7 @@ impl Inflight {
         };
     }
 
-    pub(crate) fn hold_dial(&mut self, tag: Tag, sock: Sock) {
+    pub(crate) fn hold_dial(&mut self, tag: Tag, sock: Sock, asking: Option<SockRef>) {
         let row = self.row(tag);
         assert!(
             matches!(row, Held::Nothing),
@@ -53,6 +54,7 @@ impl Inflight {
         *row = Held::Dial {
             generation: tag.generation,
             sock,
+            asking,
         };
     }
 
@@ -107,16 +109,16 @@ impl Inflight {
         }
     }
 
-    /// The socket of the dial that ended, unless the tag is of an earlier owner.
-    pub(crate) fn take_dial(&mut self, tag: Tag) -> Option<Sock> {
+    /// The socket of the dial that ended, and the one whose name was asked for; unless the tag is of an earlier owner.
+    pub(crate) fn take_dial(&mut self, tag: Tag) -> Option<(Sock, Option<SockRef>)> {
         let row = self.row(tag);
         if !matches!(row, Held::Dial { generation, .. } if *generation == tag.generation) {
             return None;
         }
-        let Held::Dial { sock, .. } = std::mem::take(row) else {
+        let Held::Dial { sock, asking, .. } = std::mem::take(row) else {
             unreachable!("matched above")
         };
-        Some(sock)
+        Some((sock, asking))
     }
 
     /// Everything still held, for a ring that is going away.

@@ -176,6 +176,8 @@ pub enum Op {
         peer: SocketAddr,
         /// Set before connecting.
         options: DialOptions,
+        /// Tell the local address of this socket with the answer (getsockname(2)): what its peer connected to.
+        asking: Option<SockRef>,
     },
     /// Receive up to about `budget` bytes (at least one receive, at most one receive more), in as many completions
     /// as the kernel likes. Answered by [`Event::Received`] until `more == false`.
@@ -299,6 +301,8 @@ pub enum Event {
     Dialed {
         /// The connected socket, or why there is none (ECONNREFUSED, ECANCELED, EMFILE, EADDRNOTAVAIL …).
         result: Result<Sock, Errno>,
+        /// What was asked for, if it could be told.
+        local: Option<SocketAddr>,
     },
     /// To [`Op::Recv`].
     Received {

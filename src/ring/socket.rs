@@ -45,6 +45,13 @@ pub(crate) fn unsent(sock: SockRef) -> u32 {
     }
 }
 
+/// Where the socket's peer connected to; `None` when it is no longer connected.
+pub(crate) fn local_address(sock: SockRef) -> Option<SocketAddr> {
+    // SAFETY: borrowed for this call alone; the asker keeps the socket open until the answer.
+    let sock = unsafe { BorrowedFd::borrow_raw(sock.number()) };
+    SocketRef::from(&sock).local_addr().ok()?.as_socket()
+}
+
 pub(crate) fn set_notsent_lowat(sock: SockRef, bytes: u32) {
     // SAFETY: borrowed for this call alone; the op's owner keeps the socket open.
     let sock = unsafe { BorrowedFd::borrow_raw(sock.number()) };

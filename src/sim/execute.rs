@@ -259,7 +259,8 @@ fn dialed(ring: usize, tag: Tag, dial: Dial, world: &mut World) -> Event {
             | Stage::Gone => unreachable!("a dial happens when its verdict is in"),
         },
     };
-    Event::Dialed { result }
+    let local = None;
+    Event::Dialed { result, local }
 }
 
 fn cancelled(wait: &mut Wait, held: u32, world: &mut World) -> Event {
@@ -274,7 +275,10 @@ fn cancelled(wait: &mut Wait, held: u32, world: &mut World) -> Event {
                 world.close_fd(number);
                 world.abandon_dial(conn, false);
             }
-            Event::Dialed { result: Err(gone) }
+            Event::Dialed {
+                result: Err(gone),
+                local: None,
+            }
         }
         Wait::Recv { .. } => received(Err(gone), false, false),
         Wait::Send { lease, .. } => Event::Sent {

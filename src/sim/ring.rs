@@ -190,7 +190,7 @@ impl SimRing {
             std::mem::replace(&mut self.inflight.flights[index], Flight::placeholder());
         if let Some((event, last)) = self.happen(&mut flight, world) {
             flight.finished = last;
-            if let Event::Dialed { result: Err(_) } = event {
+            if let Event::Dialed { result: Err(_), .. } = event {
                 flight.number = NO_SOCKET; // the ring has closed it: the number may come again
             }
             let due = self.draw_due(flight.id, world);

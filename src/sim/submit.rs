@@ -233,6 +233,7 @@ impl SimRing {
             }
             OpKind::Dial => Event::Dialed {
                 result: Ok(world.ghost(nobody)),
+                local: None,
             },
             OpKind::Recv => {
                 let Some(id) = self.lent.pop() else { return };

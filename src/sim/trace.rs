@@ -60,7 +60,9 @@ impl Trace {
             Event::Accepted { result, .. } => {
                 (21, result.as_ref().map_or(0, |(s, _)| s.as_ref().number()))
             }
-            Event::Dialed { result } => (22, result.as_ref().map_or(0, |s| s.as_ref().number())),
+            Event::Dialed { result, .. } => {
+                (22, result.as_ref().map_or(0, |s| s.as_ref().number()))
+            }
             Event::Received { result, .. } => {
                 (23, result.as_ref().map_or(-1, |l| l.len().cast_signed()))
             }

@@ -258,8 +258,9 @@ fn a_dial_gives_a_socket_or_a_reason() {
         tag: B,
         peer,
         options,
+        asking: None,
     });
-    let Event::Dialed { result } = bench.next().event else {
+    let Event::Dialed { result, .. } = bench.next().event else {
         panic!("not a dial")
     };
     let sock = result.unwrap();
@@ -271,8 +272,9 @@ fn a_dial_gives_a_socket_or_a_reason() {
         tag: B,
         peer,
         options: DialOptions::default(),
+        asking: None,
     });
-    let Event::Dialed { result } = bench.next().event else {
+    let Event::Dialed { result, .. } = bench.next().event else {
         panic!("not a dial")
     };
     assert_eq!(result, Err(Errno::ECONNREFUSED));

@@ -1,7 +1,7 @@
 //! From completion entries to events.
 
-use crate::socket::close;
-use crate::{Buffers, Errno, Event, Lease, Sock};
+use crate::socket::{close, local_address};
+use crate::{Buffers, Errno, Event, Lease, Sock, SockRef};
 use io_uring::cqueue;
 use socket2::SockRef as SocketRef;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -45,8 +45,9 @@ pub(super) fn accepted(answer: &Answer) -> Option<Event> {
     })
 }
 
-pub(super) fn dialed(answer: &Answer, sock: Option<Sock>) -> Option<Event> {
-    let sock = sock?;
+pub(super) fn dialed(answer: &Answer, dial: Option<(Sock, Option<SockRef>)>) -> Option<Event> {
+    let (sock, asking) = dial?;
+    let local = asking.and_then(local_address);
     let result = match answer.result {
         Ok(_) => Ok(sock),
         Err(errno) => {
@@ -54,7 +55,7 @@ pub(super) fn dialed(answer: &Answer, sock: Option<Sock>) -> Option<Event> {
             Err(errno)
         }
     };
-    Some(Event::Dialed { result })
+    Some(Event::Dialed { result, local })
 }
 
 pub(super) fn received(answer: &Answer, buffers: &mut Buffers) -> Option<Event> {

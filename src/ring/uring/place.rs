@@ -25,7 +25,12 @@ impl Uring {
                 return self.submit(entry.build(), OpKind::Accept, tag);
             }
             Op::TurnAway { listener } => self.spare.turn_away(listener),
-            Op::Dial { tag, peer, options } => return self.dial(tag, peer, &options, done),
+            Op::Dial {
+                tag,
+                peer,
+                options,
+                asking,
+            } => return self.dial(tag, peer, &options, asking, done),
             Op::Recv {
                 tag,
                 sock,
@@ -112,6 +117,7 @@ impl Uring {
         tag: Tag,
         peer: SocketAddr,
         options: &DialOptions,
+        asking: Option<SockRef>,
         done: &mut Vec<Completion>,
     ) -> io::Result<()> {
         let sock = match open(peer, options) {
@@ -121,6 +127,7 @@ impl Uring {
                     tag,
                     event: Event::Dialed {
                         result: Err(errno_of(&e)),
+                        local: None,
                     },
                 });
                 return Ok(());
@@ -137,7 +144,7 @@ impl Uring {
             address.len(),
         );
         let entry = entry.build();
-        self.inflight.hold_dial(tag, sock);
+        self.inflight.hold_dial(tag, sock, asking);
         self.submit(entry, OpKind::Dial, tag)
     }
 
