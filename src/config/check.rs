@@ -113,8 +113,10 @@ struct Unique {
 fn listener(mut table: Table<'_>, upstreams: &[Upstream], unique: &mut Unique) -> Listener {
     let name = unique_name(&mut table, &mut unique.names);
     let listen = listen_addresses(&mut table, &mut unique.addresses);
-    let upstream = upstream_name(&mut table, upstreams);
-    let mut listener = Listener::new(name, listen, upstream);
+    let routed_only = table.has("route") && !table.has("upstream");
+    let upstream = (!routed_only).then(|| upstream_name(&mut table, upstreams));
+    let mut listener = Listener::new(name, listen, upstream.unwrap_or_default());
+    listener.upstream = upstream;
     first_bytes(&mut table, &mut listener);
     let routes = table.tables_if_any("route", ROUTES_MAX).into_iter();
     listener.routes = routes

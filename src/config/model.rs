@@ -92,9 +92,9 @@ pub struct Listener {
     pub name: String,
     /// Where it accepts clients, at least one, no address twice in the whole configuration. Port 0 lets the system choose.
     pub listen: Vec<SocketAddr>,
-    /// Where connections go that no route matches: an index into [`Config::upstreams`]. The file has the upstream's
-    /// name.
-    pub upstream: usize,
+    /// Where connections go that no route matches: an index into [`Config::upstreams`]; the file has the upstream's name.
+    /// None, which takes a route, turns them away.
+    pub upstream: Option<usize>,
     /// `[[listener.route]]`: the first that matches wins. Default none.
     pub routes: Vec<Route>,
     /// What is read before a backend is chosen. Default `"tcp"`.
@@ -295,7 +295,7 @@ impl Listener {
         Self {
             name,
             listen,
-            upstream,
+            upstream: Some(upstream),
             routes: Vec::new(),
             mode: Mode::Tcp,
             relay: Relay::Auto,
@@ -340,7 +340,7 @@ impl Listener {
     /// Every upstream that its connections may go to, some perhaps several times.
     pub fn leads_to(&self) -> impl Iterator<Item = usize> {
         let routed = self.routes.iter().map(|route| route.upstream);
-        routed.chain([self.upstream])
+        routed.chain(self.upstream)
     }
 }
 

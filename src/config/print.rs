@@ -30,7 +30,9 @@ impl Config {
         out.table("[[listener]]");
         out.key("name", string(&listener.name));
         out.key("listen", list(&listener.listen));
-        out.key("upstream", string(&self.upstreams[listener.upstream].name));
+        if let Some(upstream) = listener.upstream {
+            out.key("upstream", string(&self.upstreams[upstream].name));
+        }
         first_bytes(out, listener);
         sockets(out, listener);
         admission(out, listener);

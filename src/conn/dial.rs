@@ -1,12 +1,12 @@
 //! A client that waits for its backend. Owns which backends were tried and why the last one failed.
 
+use super::client::{Client, Heard};
 use super::{Cause, Cx, Outcome, Phase, Side};
 use crate::base::Key;
 use crate::relay::tag;
-use crate::ring::{DialOptions, Errno, Op, OpKind, Sock, Time};
+use crate::ring::{DialOptions, Errno, Lease, Op, OpKind, Sock, Time};
 use crate::upstream::Upstream;
 use arrayvec::ArrayVec;
-use std::net::IpAddr;
 use std::time::Duration;
 
 /// The most that `connect_tries` may say.
@@ -15,7 +15,9 @@ pub(super) const TRIES_MAX: usize = 8;
 /// The state of a connection that has no backend yet.
 #[derive(Debug)]
 pub(super) struct Dial {
-    client: Sock,
+    client: Client,
+    /// Among the upstream's backends.
+    hash: u64,
     tried: ArrayVec<u16, TRIES_MAX>,
     failed: Option<(Cause, Errno)>,
     attempt: Time,
@@ -43,9 +45,10 @@ pub(super) enum Dialed {
 }
 
 impl Dial {
-    pub(super) fn new(client: Sock, now: Time) -> Self {
+    pub(super) fn new(client: Client, hash: u64, now: Time) -> Self {
         Self {
             client,
+            hash,
             tried: ArrayVec::new(),
             failed: None,
             attempt: now,
@@ -53,12 +56,12 @@ impl Dial {
         }
     }
 
-    /// Dials the next backend, or says why there is none.
+    /// Dials the next backend, or says why there is none. `asking` where the client connected to.
     pub(super) fn next(
         &mut self,
         upstream: &Upstream,
-        client: IpAddr,
         nodelay: bool,
+        asking: bool,
         key: Key,
         cx: &mut Cx<'_>,
     ) -> Result<(), Outcome> {
@@ -66,7 +69,7 @@ impl Dial {
         if self.tried.len() >= usize::from(settings.connect_tries) {
             return Err(self.outcome());
         }
-        let Some(at) = upstream.pick(upstream.key(client), &self.tried) else {
+        let Some(at) = upstream.pick(self.hash, &self.tried) else {
             return Err(self.outcome());
         };
         self.tried.push(at);
@@ -82,6 +85,7 @@ impl Dial {
             tag: tag(key, Side::Backend.lane()),
             peer,
             options,
+            asking: asking.then(|| self.client.sock()),
         });
         cx.wheel.set(key.slot, cx.now + settings.connect_timeout);
         Ok(())
@@ -107,6 +111,19 @@ impl Dial {
                 self.failed = Some((cause_of(errno), errno));
                 Dialed::Failed
             }
+        }
+    }
+
+    /// Bytes of a client that is still being read; it may also be gone.
+    pub(super) fn on_received(
+        &mut self,
+        result: Result<Lease, Errno>,
+        more: bool,
+        key: Key,
+        cx: &mut Cx<'_>,
+    ) {
+        if let Heard::Failed(_) = self.client.on_received(result, more, cx) {
+            self.give_up(Cause::ClientReset, key, cx);
         }
     }
 
@@ -138,7 +155,7 @@ impl Dial {
         u8::try_from(self.tried.len()).expect("at most eight")
     }
 
-    pub(super) fn into_client(self) -> Sock {
+    pub(super) fn into_client(self) -> Client {
         self.client
     }
 

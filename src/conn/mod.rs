@@ -1,26 +1,38 @@
 //! One proxied connection: dialing, relaying, closing. Decides, never acts: an event and a [`Cx`] go in, ops come out.
 //!
 //! ```text
-//! Dialing ─► Relaying ─► Closing ─► Over
-//! (retries)  (two halves) (join)
+//! Greeting ─► Dialing ─► Relaying ─► Closing ─► Over
+//! (first bytes) (retries) (two halves) (join)
+//!     └──────────┴────► Leaving ──────────────────┘
+//!                       (a reply, no backend)
 //! ```
 //!
 //! FIN is relayed as FIN after the bytes before it; RST as RST, after what was already received has had a short chance
 //! to go out. Closing is a join: sockets are closed when the kernel holds nothing of them. Called by the worker alone,
 //! which takes the slot back once [`Connection::summary`] says that it is over.
 
+mod admission;
+mod before;
+mod client;
 mod dial;
+mod greet;
+mod leave;
 mod outcome;
 mod pair;
 
+pub use admission::{Household, Households, Rejection, admit};
+pub use greet::Peeked;
 pub use outcome::{Cause, Outcome, Phase};
 
 use crate::base::{Key, Wheel};
-use crate::config::{Listener, Upstream as Settings};
+use crate::config::Listener;
 use crate::relay::Moved;
-use crate::ring::{Buffers, Event, Lane, Op, Ops, Sock, Time};
-use crate::upstream::{Snapshot, Upstream};
-use dial::{Dial, Dialed};
+use crate::ring::{Buffers, Event, Lane, Ops, Sock, Time};
+use crate::upstream::Snapshot;
+use client::Client;
+use dial::Dial;
+use greet::Greet;
+use leave::Leave;
 use pair::{Close, Ending, Pair, Verdict};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -37,6 +49,10 @@ pub struct Cx<'a> {
     pub starved: &'a mut VecDeque<(Key, Lane)>,
     /// The worker's timers, one per slot.
     pub wheel: &'a mut Wheel,
+    /// Room to read first bytes in one piece.
+    pub scratch: &'a mut Vec<u8>,
+    /// The clients of all workers, by address.
+    pub households: &'a Households,
     /// The time of this turn.
     pub now: Time,
 }
@@ -88,15 +104,36 @@ pub struct Connection {
     pub started: Time,
     /// The rules it began with.
     pub snapshot: Rc<Snapshot>,
+    /// Where it goes, once that is known: a place in the configuration's upstreams.
+    pub upstream: Option<u16>,
+    /// What it said before it was relayed, if anything was listened to.
+    pub told: Option<Box<Told>>,
     key: Key,
+    /// Whether it is counted among its household.
+    counted: bool,
     state: State,
+}
+
+/// What a client, or the proxy before it, said before it was relayed. Boxed: most connections have none.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Told {
+    /// What it asked for.
+    pub peeked: Peeked,
+    /// From accept to the choice of its upstream.
+    pub took: Duration,
+    /// Who connected to us, when a PROXY protocol header says that the client is another.
+    pub proxy: Option<SocketAddr>,
+    /// Where the client connected to, as that header has it.
+    destination: Option<SocketAddr>,
 }
 
 #[derive(Debug)]
 enum State {
+    Greeting(Greet),
     Dialing(Dial),
     Relaying(Pair),
     Closing(Close),
+    Leaving(Leave),
     Over(Summary),
 }
 
@@ -130,6 +167,8 @@ pub struct Accepted {
     pub sock: Sock,
     /// Where it connects from.
     pub peer: SocketAddr,
+    /// Whether it is counted among its household.
+    pub counted: bool,
 }
 
 impl Connection {
@@ -141,32 +180,57 @@ impl Connection {
             listener,
             sock,
             peer,
+            counted,
         } = accepted;
-        let state = State::Dialing(Dial::new(sock, now));
+        let rules = &snapshot.config.listeners[usize::from(listener)];
+        let client = Client::new(sock);
+        let (state, upstream) = match rules.upstream {
+            Some(upstream) if !Greet::is_needed(rules) => {
+                let hash = snapshot.upstreams[upstream].key(peer.ip());
+                let upstream = u16::try_from(upstream).expect("far fewer upstreams");
+                (State::Dialing(Dial::new(client, hash, now)), Some(upstream))
+            }
+            Some(_) | None => (State::Greeting(Greet::new(client, rules)), None),
+        };
         Self {
             id,
             listener,
             client: peer,
             started: now,
             snapshot,
+            upstream,
+            told: None,
             key,
+            counted,
             state,
         }
     }
 
-    /// Dials the first backend.
+    /// Makes the first move.
     pub fn start(&mut self, cx: &mut Cx<'_>) {
-        self.dial_next(cx);
+        if matches!(self.state, State::Greeting(_)) {
+            self.greet(cx);
+        } else {
+            self.dial_next(cx);
+        }
+    }
+
+    /// Its household, if it is counted there.
+    pub fn household(&self) -> Option<Household> {
+        self.counted
+            .then(|| Household::of(self.listener, self.client.ip()))
     }
 
     /// One of this connection's ops completed.
     #[inline]
     pub fn on_event(&mut self, lane: Lane, event: Event, cx: &mut Cx<'_>) {
         match &mut self.state {
-            State::Dialing(_) => self.on_dialed(event, cx),
             State::Relaying(pair) => {
                 let verdict = pair.on_event(self.key, lane, event, cx);
                 self.on_verdict(verdict, cx);
+            }
+            State::Greeting(_) | State::Dialing(_) | State::Leaving(_) => {
+                self.on_event_before(event, cx);
             }
             State::Closing(close) => {
                 close.pair.on_event_while_closing(self.key, lane, event, cx);
@@ -178,23 +242,24 @@ impl Connection {
 
     /// Its timer fired.
     pub fn on_timer(&mut self, cx: &mut Cx<'_>) {
-        let (listener, upstream) = (self.listener_rules(), self.upstream_rules());
-        let (idle, half) = (listener.idle_timeout, listener.half_close_timeout);
-        let connect = upstream.connect_timeout;
+        let rules = self.listener_rules();
+        let (idle, half) = (rules.idle_timeout, rules.half_close_timeout);
         match &mut self.state {
-            State::Dialing(dial) => dial.on_timer(connect, self.key, cx),
             State::Relaying(pair) => {
                 let verdict = pair.on_timer((idle, half), self.key, cx);
                 self.on_verdict(verdict, cx);
             }
+            State::Greeting(_) | State::Dialing(_) | State::Leaving(_) => self.on_timer_before(cx),
             State::Closing(_) | State::Over(_) => {}
         }
     }
 
-    /// Buffers are free again for the half that reads this lane.
+    /// Buffers are free again for whoever reads this lane.
     pub fn on_buffers(&mut self, lane: Lane, cx: &mut Cx<'_>) {
-        if let State::Relaying(pair) = &mut self.state {
-            pair.on_buffers(self.key, lane, cx);
+        match &mut self.state {
+            State::Greeting(_) => self.greet(cx),
+            State::Relaying(pair) => pair.on_buffers(self.key, lane, cx),
+            State::Dialing(_) | State::Closing(_) | State::Leaving(_) | State::Over(_) => {}
         }
     }
 
@@ -208,7 +273,7 @@ impl Connection {
     /// Ends it in order: what was received goes out, then FIN both ways.
     pub fn stop(&mut self, cause: Cause, cx: &mut Cx<'_>) {
         match &mut self.state {
-            State::Dialing(dial) => dial.give_up(cause, self.key, cx),
+            State::Greeting(_) | State::Dialing(_) | State::Leaving(_) => self.give_up(cause, cx),
             State::Relaying(pair) => {
                 let verdict = pair.stop(cause, self.key, cx);
                 self.on_verdict(verdict, cx);
@@ -220,7 +285,7 @@ impl Connection {
     /// Ends it now: what is queued is lost.
     pub fn kill(&mut self, cause: Cause, cx: &mut Cx<'_>) {
         match &mut self.state {
-            State::Dialing(dial) => dial.give_up(cause, self.key, cx),
+            State::Greeting(_) | State::Dialing(_) | State::Leaving(_) => self.give_up(cause, cx),
             State::Relaying(pair) => {
                 let verdict = pair.kill(cause);
                 self.on_verdict(verdict, cx);
@@ -238,7 +303,11 @@ impl Connection {
     pub fn summary(&self) -> Option<Summary> {
         match self.state {
             State::Over(summary) => Some(summary),
-            State::Dialing(_) | State::Relaying(_) | State::Closing(_) => None,
+            State::Greeting(_)
+            | State::Dialing(_)
+            | State::Relaying(_)
+            | State::Closing(_)
+            | State::Leaving(_) => None,
         }
     }
 
@@ -249,68 +318,6 @@ impl Connection {
             Verdict::Staged => self.set_timer(cx),
             Verdict::End(outcome, ending) => self.close(outcome, ending, cx),
         }
-    }
-
-    fn dial_next(&mut self, cx: &mut Cx<'_>) {
-        let snapshot = Rc::clone(&self.snapshot);
-        let upstream = self.upstream(&snapshot);
-        let nodelay = self.listener_rules().nodelay;
-        let State::Dialing(dial) = &mut self.state else {
-            unreachable!("only a dial goes on")
-        };
-        if let Err(outcome) = dial.next(upstream, self.client.ip(), nodelay, self.key, cx) {
-            self.end_dialing(outcome, cx);
-        }
-    }
-
-    fn on_dialed(&mut self, event: Event, cx: &mut Cx<'_>) {
-        let Event::Dialed { result } = event else {
-            unreachable!("a dial is all that is in flight")
-        };
-        let State::Dialing(dial) = &mut self.state else {
-            unreachable!("only a dial is answered")
-        };
-        match dial.on_dialed(result) {
-            Dialed::Connected(backend) => self.relay(backend, cx),
-            Dialed::Failed => self.dial_next(cx),
-            Dialed::GivenUp(outcome, backend) => {
-                if let Some(sock) = backend {
-                    cx.ops.push(Op::Close { sock, reset: false });
-                }
-                self.end_dialing(outcome, cx);
-            }
-        }
-    }
-
-    fn relay(&mut self, backend: Sock, cx: &mut Cx<'_>) {
-        let placeholder = State::Over(Summary::nothing());
-        let State::Dialing(dial) = std::mem::replace(&mut self.state, placeholder) else {
-            unreachable!("a connected dial was a dial")
-        };
-        let connect = cx.now.since(self.started);
-        let mut pair = Pair::new(dial, backend, self.listener_rules(), connect, cx.now);
-        pair.start(self.key, cx);
-        self.state = State::Relaying(pair);
-        self.set_timer(cx);
-    }
-
-    fn end_dialing(&mut self, outcome: Outcome, cx: &mut Cx<'_>) {
-        let placeholder = State::Over(Summary::nothing());
-        let State::Dialing(dial) = std::mem::replace(&mut self.state, placeholder) else {
-            unreachable!("only a dial ends so")
-        };
-        let (backend, tries) = (dial.last_tried(), dial.tries());
-        cx.ops.push(Op::Close {
-            sock: dial.into_client(),
-            reset: false,
-        });
-        let summary = Summary {
-            outcome,
-            backend,
-            tries,
-            ..Summary::nothing()
-        };
-        self.over(summary, cx);
     }
 
     #[cold]
@@ -362,14 +369,6 @@ impl Connection {
 
     fn listener_rules(&self) -> &Listener {
         &self.snapshot.config.listeners[usize::from(self.listener)]
-    }
-
-    fn upstream_rules(&self) -> &Settings {
-        self.upstream(&self.snapshot).settings()
-    }
-
-    fn upstream<'a>(&self, snapshot: &'a Snapshot) -> &'a Upstream {
-        &snapshot.upstreams[self.listener_rules().upstream]
     }
 }
 

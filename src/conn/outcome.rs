@@ -1,6 +1,8 @@
 //! Why a connection ended: who ended it (cause) and where it stood (phase), in words and in HAProxy's two letters.
 
 use crate::ring::Errno;
+use crate::wire::http_head::Status;
+use crate::wire::{client_hello, http_head, proxy_protocol};
 use std::fmt;
 
 /// Who or what ended a connection.
@@ -36,11 +38,35 @@ pub enum Cause {
     Resource,
     /// The proxy is stopping.
     Drain,
+    /// The client said too little in `peek_timeout`.
+    PeekTimeout,
+    /// The request head is not to be passed on; what is wrong with it.
+    BadHead(http_head::Refusal),
+    /// The ClientHello is not to be passed on; what is wrong with it.
+    BadHello(client_hello::Refusal),
+    /// The PROXY protocol header is not to be believed; what is wrong with it.
+    BadProxyHeader(proxy_protocol::Refusal),
+    /// There is no PROXY protocol header where one is required.
+    NoProxyHeader,
+    /// A PROXY protocol header from an address that is not in `proxy_protocol_from`.
+    UntrustedProxy,
+    /// No route leads anywhere, and the listener has no upstream of its own.
+    NoRoute,
+    /// `allow` or `deny` keep the client out.
+    Denied,
+    /// The client's address has `max_connections_per_ip` open.
+    TooMany,
+    /// The client's address comes faster than `connect_rate_per_ip`.
+    TooFast,
 }
 
 /// Where a connection stood when it ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Phase {
+    /// The PROXY protocol header was awaited.
+    Greeting,
+    /// The first bytes were awaited, or looked at.
+    Peeking,
     /// No backend was connected yet.
     Dialing,
     /// Both directions were open.
@@ -63,8 +89,8 @@ pub struct Outcome {
 }
 
 impl Cause {
-    /// Every cause, in the order of the counters.
-    pub const ALL: [Self; 15] = [
+    /// Every cause, in the order of the counters; of those that say what is wrong, one for all.
+    pub const ALL: [Self; 25] = [
         Self::ClientFin,
         Self::BackendFin,
         Self::ClientReset,
@@ -80,11 +106,109 @@ impl Cause {
         Self::ConnectFailed,
         Self::Resource,
         Self::Drain,
+        Self::PeekTimeout,
+        Self::BadHead(http_head::Refusal::RequestLine),
+        Self::BadHello(client_hello::Refusal::NotTls),
+        Self::BadProxyHeader(proxy_protocol::Refusal::Fields),
+        Self::NoProxyHeader,
+        Self::UntrustedProxy,
+        Self::NoRoute,
+        Self::Denied,
+        Self::TooMany,
+        Self::TooFast,
     ];
 
     /// Its place in [`ALL`](Self::ALL).
     pub const fn index(self) -> usize {
-        self as usize
+        match self {
+            Self::ClientFin => 0,
+            Self::BackendFin => 1,
+            Self::ClientReset => 2,
+            Self::BackendReset => 3,
+            Self::ClientLost => 4,
+            Self::BackendLost => 5,
+            Self::Idle => 6,
+            Self::ClientHalfClose => 7,
+            Self::BackendHalfClose => 8,
+            Self::NoBackend => 9,
+            Self::ConnectRefused => 10,
+            Self::ConnectTimeout => 11,
+            Self::ConnectFailed => 12,
+            Self::Resource => 13,
+            Self::Drain => 14,
+            Self::PeekTimeout => 15,
+            Self::BadHead(_) => 16,
+            Self::BadHello(_) => 17,
+            Self::BadProxyHeader(_) => 18,
+            Self::NoProxyHeader => 19,
+            Self::UntrustedProxy => 20,
+            Self::NoRoute => 21,
+            Self::Denied => 22,
+            Self::TooMany => 23,
+            Self::TooFast => 24,
+        }
+    }
+
+    /// What was wrong with what the client sent, where that is the cause.
+    pub fn detail(self) -> Option<&'static str> {
+        match self {
+            Self::BadHead(refusal) => Some(refusal.word()),
+            Self::BadHello(refusal) => Some(refusal.word()),
+            Self::BadProxyHeader(refusal) => Some(refusal.word()),
+            Self::ClientFin
+            | Self::BackendFin
+            | Self::ClientReset
+            | Self::BackendReset
+            | Self::ClientLost
+            | Self::BackendLost
+            | Self::Idle
+            | Self::ClientHalfClose
+            | Self::BackendHalfClose
+            | Self::NoBackend
+            | Self::ConnectRefused
+            | Self::ConnectTimeout
+            | Self::ConnectFailed
+            | Self::Resource
+            | Self::Drain
+            | Self::PeekTimeout
+            | Self::NoProxyHeader
+            | Self::UntrustedProxy
+            | Self::NoRoute
+            | Self::Denied
+            | Self::TooMany
+            | Self::TooFast => None,
+        }
+    }
+
+    /// What a client that speaks HTTP is told, when it is there to hear it.
+    pub(super) fn status(self) -> Option<Status> {
+        match self {
+            Self::BadHead(refusal) => Some(refusal.status()),
+            Self::NoRoute => Some(Status::NotFound),
+            Self::PeekTimeout => Some(Status::RequestTimeout),
+            Self::NoBackend
+            | Self::ConnectRefused
+            | Self::ConnectTimeout
+            | Self::ConnectFailed
+            | Self::Resource => Some(Status::ServiceUnavailable),
+            Self::ClientFin
+            | Self::BackendFin
+            | Self::ClientReset
+            | Self::BackendReset
+            | Self::ClientLost
+            | Self::BackendLost
+            | Self::Idle
+            | Self::ClientHalfClose
+            | Self::BackendHalfClose
+            | Self::Drain
+            | Self::BadHello(_)
+            | Self::BadProxyHeader(_)
+            | Self::NoProxyHeader
+            | Self::UntrustedProxy
+            | Self::Denied
+            | Self::TooMany
+            | Self::TooFast => None,
+        }
     }
 
     /// The word in the log and in metrics.
@@ -105,6 +229,16 @@ impl Cause {
             Self::ConnectFailed => "connect-failed",
             Self::Resource => "resource",
             Self::Drain => "drain",
+            Self::PeekTimeout => "peek-timeout",
+            Self::BadHead(_) => "bad-head",
+            Self::BadHello(_) => "bad-hello",
+            Self::BadProxyHeader(_) => "bad-proxy-header",
+            Self::NoProxyHeader => "no-proxy-header",
+            Self::UntrustedProxy => "untrusted-proxy",
+            Self::NoRoute => "no-route",
+            Self::Denied => "denied",
+            Self::TooMany => "too-many",
+            Self::TooFast => "too-fast",
         }
     }
 
@@ -118,10 +252,19 @@ impl Cause {
             | Self::NoBackend
             | Self::ConnectRefused
             | Self::ConnectFailed => 'S',
-            Self::Idle | Self::ClientHalfClose => 'c',
+            Self::Idle | Self::ClientHalfClose | Self::PeekTimeout => 'c',
             Self::BackendHalfClose | Self::ConnectTimeout => 's',
             Self::Resource => 'R',
             Self::Drain => 'd',
+            Self::BadHead(_)
+            | Self::BadHello(_)
+            | Self::BadProxyHeader(_)
+            | Self::NoProxyHeader
+            | Self::UntrustedProxy
+            | Self::NoRoute
+            | Self::Denied
+            | Self::TooMany
+            | Self::TooFast => 'P',
         }
     }
 }
@@ -130,6 +273,8 @@ impl Phase {
     /// The word in the log.
     pub const fn word(self) -> &'static str {
         match self {
+            Self::Greeting => "greeting",
+            Self::Peeking => "peeking",
             Self::Dialing => "dialing",
             Self::Relaying => "relaying",
             Self::HalfClosed => "half-closed",
@@ -137,9 +282,11 @@ impl Phase {
         }
     }
 
-    /// HAProxy's second letter: when. A half-closed relay is its `L`, last data.
+    /// HAProxy's second letter: when. What is read before a backend is chosen is its `R`, the request; a half-closed relay its
+    /// `L`, last data.
     const fn letter(self) -> char {
         match self {
+            Self::Greeting | Self::Peeking => 'R',
             Self::Dialing => 'C',
             Self::Relaying => 'D',
             Self::HalfClosed => 'L',
@@ -157,7 +304,11 @@ impl Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.cause.word(), self.phase.word())
+        f.write_str(self.cause.word())?;
+        if let Some(detail) = self.cause.detail() {
+            write!(f, ":{detail}")?;
+        }
+        write!(f, "/{}", self.phase.word())
     }
 }
 
@@ -183,6 +334,8 @@ mod tests {
             has(cause.word(), cause.letter());
         }
         for phase in [
+            Phase::Greeting,
+            Phase::Peeking,
             Phase::Dialing,
             Phase::Relaying,
             Phase::HalfClosed,
@@ -204,6 +357,18 @@ mod tests {
             ),
             (Cause::Idle, Phase::Relaying, "idle/relaying", "cD"),
             (Cause::NoBackend, Phase::Dialing, "no-backend/dialing", "SC"),
+            (
+                Cause::BadHead(http_head::Refusal::BareLf),
+                Phase::Peeking,
+                "bad-head:bare-lf/peeking",
+                "PR",
+            ),
+            (
+                Cause::PeekTimeout,
+                Phase::Greeting,
+                "peek-timeout/greeting",
+                "cR",
+            ),
             (
                 Cause::ConnectTimeout,
                 Phase::Dialing,

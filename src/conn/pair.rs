@@ -1,10 +1,9 @@
 //! A client and its backend, relayed: two halves, and who ended what.
 
-use super::dial::Dial;
 use super::{Cause, Cx, Outcome, Phase, Side, Summary};
 use crate::base::Key;
 use crate::config::Listener;
-use crate::relay::{self, Half, Step};
+use crate::relay::{self, Begin, Half, Source, Step};
 use crate::ring::{Errno, Event, Lane, Op, Sock, SockRef, Time};
 use std::time::Duration;
 
@@ -78,17 +77,18 @@ pub(super) struct Close {
 }
 
 impl Pair {
+    /// `chosen` is the backend's place, and how many were tried.
     pub(super) fn new(
-        dial: Dial,
-        backend: Sock,
+        (client, backend): (Sock, Sock),
+        (chosen, tries): (Option<u16>, u8),
         rules: &Listener,
         connect: Duration,
         now: Time,
     ) -> Self {
         Self {
-            chosen: dial.last_tried(),
-            tries: dial.tries(),
-            client: dial.into_client(),
+            chosen,
+            tries,
+            client,
             backend,
             connect,
             last: now,
@@ -98,12 +98,17 @@ impl Pair {
         }
     }
 
-    /// Begins to relay. A client has mostly spoken by now; a backend mostly waits for it.
-    pub(super) fn start(&mut self, key: Key, cx: &mut Cx<'_>) {
+    /// Begins to relay, upwards with what is known of the client. A backend mostly waits for it.
+    pub(super) fn start(&mut self, begin: Begin, key: Key, cx: &mut Cx<'_>) -> Verdict {
         let (half, mut relay) = self.half(Side::Client, key, cx);
-        half.start(false, &mut relay);
+        let step = half.start(begin, &mut relay);
         let (half, mut relay) = self.half(Side::Backend, key, cx);
-        half.start(true, &mut relay);
+        half.start(Begin::nothing(Source::Silent), &mut relay);
+        if step == Step::Ended {
+            self.on_ended(Side::Client, key, cx)
+        } else {
+            Verdict::Staged
+        }
     }
 
     #[inline]

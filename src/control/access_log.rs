@@ -140,7 +140,7 @@ struct Line<'a> {
     worker: u16,
     listener: &'a str,
     client: String,
-    upstream: &'a str,
+    upstream: Option<&'a str>,
     backend: Option<&'a str>,
     host: Option<&'a str>,
     path: Option<&'a str>,
@@ -160,7 +160,11 @@ struct Line<'a> {
 impl<'a> Line<'a> {
     fn of(record: &'a Record, time: SystemTime) -> Self {
         let listener = &record.config.listeners[usize::from(record.listener)];
-        let upstream = &record.config.upstreams[listener.upstream];
+        let upstream = record
+            .upstream
+            .map(|at| &record.config.upstreams[usize::from(at)]);
+        let told = record.told.as_deref();
+        let peeked = told.map(|told| &told.peeked);
         let summary = &record.summary;
         Self {
             time: humantime::format_rfc3339_millis(time).to_string(),
@@ -168,14 +172,14 @@ impl<'a> Line<'a> {
             worker: record.worker,
             listener: &listener.name,
             client: record.client.to_string(),
-            upstream: &upstream.name,
-            backend: summary
-                .backend
-                .map(|at| upstream.backends[usize::from(at)].name.as_str()),
-            host: None,
-            path: None,
-            sni: None,
-            peek_us: None,
+            upstream: upstream.map(|upstream| upstream.name.as_str()),
+            backend: upstream
+                .zip(summary.backend)
+                .map(|(upstream, at)| upstream.backends[usize::from(at)].name.as_str()),
+            host: peeked.and_then(|peeked| peeked.host.as_deref()),
+            path: peeked.and_then(|peeked| peeked.path.as_deref()),
+            sni: peeked.and_then(|peeked| peeked.sni.as_deref()),
+            peek_us: told.map(|told| micros(told.took)),
             connect_us: summary.connect.map(micros),
             duration_ms: micros(record.ended.since(record.started)) / 1000,
             bytes_up: summary.up.total(),
@@ -207,7 +211,7 @@ impl<'a> Line<'a> {
         write!(
             out,
             " upstream={} backend={}",
-            quoted(self.upstream),
+            text(self.upstream),
             text(self.backend)
         )?;
         write!(
@@ -292,6 +296,8 @@ mod tests {
             client: "10.0.0.7:5312".parse().unwrap(),
             started: Time::from_nanos(1_000_000_000),
             ended: Time::from_nanos(1_412_345_678),
+            upstream: Some(0),
+            told: None,
             summary: Summary {
                 outcome: Outcome {
                     cause: Cause::BackendReset,

@@ -3,7 +3,7 @@
 //! One receive and one send in flight at most. What one turn brings goes out in one op; what arrives while a send is
 //! in flight is queued behind it and goes out in the next. Never touches the other direction.
 
-use super::{Cx, HIGH_WATER, LOW_WATER, Step};
+use super::{Cx, HIGH_WATER, LOW_WATER, Source, Step};
 use crate::ring::{Errno, Lease, Op, OpKind};
 
 /// The source's side of a half.
@@ -117,9 +117,18 @@ impl Copy {
         self.queue.len() + sending
     }
 
-    /// Begins to read. `poll_first` when the source is expected to be silent at first.
-    pub(super) fn start(&mut self, poll_first: bool, cx: &mut Cx<'_>) {
-        self.arm(poll_first, cx);
+    /// See [`Half::start`](super::Half::start).
+    pub(super) fn start(&mut self, seen: Lease, source: Source, cx: &mut Cx<'_>) -> Step {
+        if !seen.is_empty() {
+            self.send(seen, false, cx);
+        }
+        match source {
+            Source::Speaking => self.arm(false, cx),
+            Source::Silent => self.arm(true, cx),
+            Source::Armed => self.reading = Reading::Armed,
+            Source::Ended => self.reading = Reading::Ended,
+        }
+        self.finish()
     }
 
     /// A receive completed.

@@ -7,7 +7,7 @@
 use super::copy::Copy;
 use super::pace::Pace;
 use super::splice::{Next, Splice, Spliced};
-use super::{Cx, Step};
+use super::{Begin, Cx, Source, Step};
 use crate::config::Relay;
 use crate::ring::{Errno, Lease, Op, Stop};
 
@@ -87,13 +87,19 @@ impl Half {
         }
     }
 
-    /// Begins to read. `poll_first` when the source is expected to be silent at first.
-    pub fn start(&mut self, poll_first: bool, cx: &mut Cx<'_>) {
-        match (self.relay, &mut self.engine) {
-            (Relay::Splice, _) => self.splice(cx),
-            (Relay::Auto | Relay::Copy, Engine::Copy(copy)) => copy.start(poll_first, cx),
-            (Relay::Auto | Relay::Copy, Engine::Splice(_)) => unreachable!("it begins by copying"),
+    /// Begins to move bytes. [`Step::Ended`] when there is nothing to move.
+    pub fn start(&mut self, begin: Begin, cx: &mut Cx<'_>) -> Step {
+        self.moved.copied = begin.given;
+        let is_fresh = matches!(begin.source, Source::Speaking | Source::Silent);
+        if self.relay == Relay::Splice && is_fresh && begin.seen.is_empty() {
+            self.splice(cx);
+            return Step::Going;
         }
+        let copy = self.engine.copy();
+        if self.relay == Relay::Splice {
+            copy.leave();
+        }
+        copy.start(begin.seen, begin.source, cx)
     }
 
     /// A receive completed.
@@ -235,7 +241,12 @@ impl Half {
         self.pace.restart(cx.now);
         self.set_notsent_lowat(self.notsent_lowat, cx);
         let mut copy = Copy::new();
-        copy.start(poll_first, cx);
+        let source = if poll_first {
+            Source::Silent
+        } else {
+            Source::Speaking
+        };
+        copy.start(Lease::EMPTY, source, cx);
         if failing {
             copy.fail_source(cx);
         }

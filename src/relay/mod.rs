@@ -18,7 +18,7 @@ mod splice;
 pub use half::{Half, Moved};
 
 use crate::base::Key;
-use crate::ring::{Buffers, Errno, Lane, Ops, SockRef, Tag, Time};
+use crate::ring::{Buffers, Errno, Lane, Lease, Ops, SockRef, Tag, Time};
 use std::collections::VecDeque;
 
 /// Bytes queued per direction at which reading stops.
@@ -38,6 +38,41 @@ pub enum Step {
     SourceFailed(Errno),
     /// The sink failed. What was queued for it is gone.
     SinkFailed(Errno),
+}
+
+/// What a half begins with.
+#[derive(Debug)]
+pub struct Begin {
+    /// What the sink is to get first: bytes that were read from the source before, and what was put before them.
+    pub seen: Lease,
+    /// How many bytes the source itself gave for that.
+    pub given: u64,
+    /// How the source stands.
+    pub source: Source,
+}
+
+/// How a source stands when its half begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// It has mostly spoken by now.
+    Speaking,
+    /// It mostly waits to be spoken to.
+    Silent,
+    /// A receive is in flight.
+    Armed,
+    /// It sent FIN.
+    Ended,
+}
+
+impl Begin {
+    /// With nothing.
+    pub const fn nothing(source: Source) -> Self {
+        Self {
+            seen: Lease::EMPTY,
+            given: 0,
+            source,
+        }
+    }
 }
 
 /// Where a half reads and writes, and what it needs to ask for it.

@@ -47,7 +47,7 @@ pub struct Hello<'a> {
 pub struct Version(pub u16);
 
 /// Why the first bytes are no hello that can be routed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// Nothing that TLS begins with.
     NotTls,

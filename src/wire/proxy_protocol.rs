@@ -106,7 +106,7 @@ pub const UNIQUE_ID_MAX: usize = 128;
 pub const AUTHORITY_MAX: usize = 255;
 
 /// Why a header is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// Version 1: no CRLF within [`V1_MAX`] bytes.
     LineTooLong,

@@ -3,7 +3,8 @@
 
 use super::handover::Arrival;
 use super::{Worker, listener_tag};
-use crate::conn::{Accepted, Connection};
+use crate::config::AcceptProxy;
+use crate::conn::{self, Accepted, Connection, Household};
 use crate::ring::{Errno, Op, Ring, Sock, Time};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -42,13 +43,31 @@ impl<R: Ring> Worker<R> {
             return self.ops.push(Op::Close { sock, reset: true });
         }
         self.listeners[place].on_success();
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let rules = &self.snapshot.config.listeners[usize::from(listener)];
+        // Who comes through a proxy is known only after its header.
+        let counted = match rules.proxy_protocol {
+            AcceptProxy::Off => {
+                conn::admit(rules, listener, peer.ip(), &self.limits.households, now)
+            }
+            AcceptProxy::Optional | AcceptProxy::Required => Ok(false),
+        };
+        let counted = match counted {
+            Ok(counted) => counted,
+            Err(rejection) => {
+                self.limits.release(listener);
+                self.stats.on_rejected(rejection);
+                return self.ops.push(Op::Close { sock, reset: true });
+            }
+        };
         let arrival = Arrival {
             listener,
             sock,
-            peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
+            peer,
             at: now,
+            counted,
         };
-        if self.snapshot.config.listeners[usize::from(listener)].incoming_cpu {
+        if rules.incoming_cpu {
             self.handover.keep();
             self.adopt(arrival, now);
         } else if let Some(arrival) = self.handover.place(arrival) {
@@ -72,17 +91,18 @@ impl<R: Ring> Worker<R> {
     pub(super) fn adopt(&mut self, arrival: Arrival, now: Time) {
         if self.drain.is_some() {
             self.stats.rejected_draining.add(1);
-            return self.turn_away(arrival, false);
+            return self.turn_away(arrival, false, now);
         }
         if self.connections.is_full() {
             self.stats.rejected_limit.add(1);
-            return self.turn_away(arrival, true);
+            return self.turn_away(arrival, true, now);
         }
         let Arrival {
             listener,
             sock,
             peer,
             at,
+            counted,
         } = arrival;
         self.stats.accepted.add(1);
         self.accepted += 1;
@@ -97,6 +117,7 @@ impl<R: Ring> Worker<R> {
                     listener,
                     sock,
                     peer,
+                    counted,
                 },
                 snapshot,
                 at,
@@ -106,14 +127,24 @@ impl<R: Ring> Worker<R> {
         self.with(key, now, Connection::start);
     }
 
-    fn turn_away(&mut self, arrival: Arrival, reset: bool) {
-        let Arrival { listener, sock, .. } = arrival;
-        self.give_back(listener);
+    fn turn_away(&mut self, arrival: Arrival, reset: bool, now: Time) {
+        let Arrival {
+            listener,
+            sock,
+            peer,
+            counted,
+            ..
+        } = arrival;
+        let household = counted.then(|| Household::of(listener, peer.ip()));
+        self.give_back(listener, household, now);
         self.ops.push(Op::Close { sock, reset });
     }
 
     /// A client that was counted here is over.
-    pub(super) fn give_back(&self, listener: u16) {
+    pub(super) fn give_back(&self, listener: u16, household: Option<Household>, now: Time) {
+        if let Some(household) = household {
+            self.limits.households.leave(&household, now);
+        }
         self.limits.release(listener);
         self.handover.leave();
     }

@@ -18,6 +18,8 @@ pub struct Arrival {
     pub peer: SocketAddr,
     /// When it was accepted.
     pub at: Time,
+    /// Whether it is counted among its household.
+    pub counted: bool,
 }
 
 /// One worker's way to the others.
@@ -127,6 +129,7 @@ mod tests {
             sock: Sock::simulated(number),
             peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
             at: Time::default(),
+            counted: false,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a worker tells when a connection ends: one record, handed over without waiting.
 
 use crate::config::Config;
-use crate::conn::{Connection, Summary};
+use crate::conn::{Connection, Summary, Told};
 use crate::ring::Time;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +22,10 @@ pub struct Record {
     pub started: Time,
     /// When it was over.
     pub ended: Time,
+    /// Where it went, if that was ever known: a place in the configuration's upstreams.
+    pub upstream: Option<u16>,
+    /// What it said before it was relayed.
+    pub told: Option<Box<Told>>,
     /// Why, and what was moved.
     pub summary: Summary,
     /// The configuration that the places above belong to.
@@ -29,7 +33,7 @@ pub struct Record {
 }
 
 impl Record {
-    pub(super) fn new(worker: u16, connection: &Connection, summary: Summary, ended: Time) -> Self {
+    pub(super) fn new(worker: u16, connection: Connection, summary: Summary, ended: Time) -> Self {
         Self {
             id: connection.id,
             worker,
@@ -37,6 +41,8 @@ impl Record {
             client: connection.client,
             started: connection.started,
             ended,
+            upstream: connection.upstream,
+            told: connection.told,
             summary,
             config: Arc::clone(&connection.snapshot.config),
         }

@@ -1,10 +1,13 @@
 //! Box-wide limits, shared by all workers: numbers per process and per listener, never per worker times the cores.
 
 use crate::base::Shared;
+use crate::conn::Households;
 
 /// How many connections there are and may be.
 #[derive(Debug)]
 pub struct Limits {
+    /// Those of each client address.
+    pub(super) households: Households,
     process: (Shared, u64),
     listeners: Vec<(Shared, u64)>,
 }
@@ -14,6 +17,7 @@ impl Limits {
     pub fn new(process: u64, listeners: impl IntoIterator<Item = u64>) -> Self {
         let unlimited = |max| if max == 0 { u64::MAX } else { max };
         Self {
+            households: Households::default(),
             process: (Shared::default(), unlimited(process)),
             listeners: listeners
                 .into_iter()

@@ -193,6 +193,7 @@ mod tests {
             sock,
             peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
             at: Time::default(),
+            counted: false,
         })
     }
 

@@ -84,6 +84,7 @@ pub struct Worker<R> {
     limits: Arc<Limits>,
     mailbox: Mailbox,
     mail: Vec<Message>,
+    scratch: Vec<u8>,
     handover: Handover,
     stats: Arc<Stats>,
     journal: Journal,
@@ -117,6 +118,7 @@ impl<R: Ring> Worker<R> {
             limits: setup.limits,
             mailbox: setup.mailbox,
             mail: Vec::new(),
+            scratch: Vec::new(),
             handover: setup.handover,
             stats: setup.stats,
             journal: setup.journal,
@@ -225,6 +227,8 @@ impl<R: Ring> Worker<R> {
             buffers: self.ring.buffers(),
             starved: &mut self.starved,
             wheel: &mut self.wheel,
+            scratch: &mut self.scratch,
+            households: &self.limits.households,
             now,
         };
         connection.on_event(tag.lane, event, &mut cx);
@@ -243,6 +247,8 @@ impl<R: Ring> Worker<R> {
             buffers: self.ring.buffers(),
             starved: &mut self.starved,
             wheel: &mut self.wheel,
+            scratch: &mut self.scratch,
+            households: &self.limits.households,
             now,
         };
         act(connection, &mut cx);
@@ -258,9 +264,9 @@ impl<R: Ring> Worker<R> {
         let Some(summary) = connection.summary() else {
             unreachable!("asked before")
         };
-        self.give_back(connection.listener);
+        self.give_back(connection.listener, connection.household(), now);
         self.stats.on_over(&summary);
-        let record = Record::new(self.worker, &connection, summary, now);
+        let record = Record::new(self.worker, connection, summary, now);
         if !self.journal.tell(record) {
             self.stats.records_dropped.add(1);
         }
@@ -277,7 +283,9 @@ impl<R: Ring> Worker<R> {
                 result: Ok(lease), ..
             } => self.release(lease),
             Event::Sent { rest, .. } => self.release(rest),
-            Event::Dialed { result: Ok(sock) }
+            Event::Dialed {
+                result: Ok(sock), ..
+            }
             | Event::Accepted {
                 result: Ok((sock, _)),
                 ..
@@ -285,7 +293,7 @@ impl<R: Ring> Worker<R> {
                 self.ops.push(Op::Close { sock, reset: true });
             }
             Event::Received { result: Err(_), .. }
-            | Event::Dialed { result: Err(_) }
+            | Event::Dialed { result: Err(_), .. }
             | Event::Accepted { result: Err(_), .. }
             | Event::Spliced { .. }
             | Event::Unsent { .. }

@@ -1,8 +1,9 @@
 //! What a worker counts. Each counter is written by its worker alone and read by anybody; sums are the reader's.
 
 use crate::base::{Counter, Gauge};
-use crate::conn::{Cause, Side, Summary};
+use crate::conn::{Cause, Rejection, Side, Summary};
 use crate::ring::{Errno, Event, Lease, Stop};
+use crate::wire::http_head::Refusal;
 
 /// One worker's counters. Aligned, so that two workers' never share a cache line.
 #[derive(Debug, Default)]
@@ -16,6 +17,12 @@ pub struct Stats {
     pub open: Gauge,
     /// Connections closed at once because a limit was reached.
     pub rejected_limit: Counter,
+    /// Connections closed at once because `allow` or `deny` keep them out.
+    pub rejected_denied: Counter,
+    /// Connections closed at once because their address had too many.
+    pub rejected_too_many: Counter,
+    /// Connections closed at once because their address came too fast.
+    pub rejected_too_fast: Counter,
     /// Connections closed at once because the proxy was stopping.
     pub rejected_draining: Counter,
     /// Accepts that failed because no descriptor was free (EMFILE, ENFILE).
@@ -24,6 +31,8 @@ pub struct Stats {
     pub accept_failed: Counter,
     /// Connections that ended, by cause, in the order of [`Cause::ALL`].
     pub ended: [Counter; Cause::ALL.len()],
+    /// Request heads that were refused, by kind, in the order of [`Refusal::ALL`].
+    pub bad_heads: [Counter; Refusal::ALL.len()],
     /// Bytes received from clients and copied.
     pub copied_up: Counter,
     /// Bytes received from backends and copied.
@@ -91,9 +100,22 @@ impl Stats {
     }
 
     pub(super) fn on_over(&self, summary: &Summary) {
-        self.ended[summary.outcome.cause.index()].add(1);
+        let cause = summary.outcome.cause;
+        self.ended[cause.index()].add(1);
+        if let Cause::BadHead(refusal) = cause {
+            self.bad_heads[refusal.index()].add(1);
+        }
         let switches = summary.up.switches + summary.down.switches;
         self.switches.add(u64::from(switches));
+    }
+
+    /// A client was not let in at accept.
+    pub(super) fn on_rejected(&self, rejection: Rejection) {
+        match rejection {
+            Rejection::Denied => self.rejected_denied.add(1),
+            Rejection::TooMany => self.rejected_too_many.add(1),
+            Rejection::TooFast => self.rejected_too_fast.add(1),
+        }
     }
 
     pub(super) fn on_accept_error(&self, errno: Errno) {

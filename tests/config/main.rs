@@ -38,7 +38,7 @@ fn the_smallest_file_gets_the_defaults_of_the_contract() {
 
     let listener = &config.listeners[0];
     assert_eq!(listener.listen, ["127.0.0.1:9000".parse().unwrap()]);
-    assert_eq!(listener.upstream, 0);
+    assert_eq!(listener.upstream, Some(0));
     assert_eq!(listener.routes, []);
     assert_eq!(listener.mode, Mode::Tcp);
     assert_eq!(listener.peek_max_bytes, 16_384);

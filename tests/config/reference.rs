@@ -53,7 +53,6 @@ fn the_reference_has_every_key_with_its_default() {
     let required = [
         "listener.name",
         "listener.listen",
-        "listener.upstream",
         "listener.route.upstream",
         "upstream.name",
         "upstream.backend.address",
@@ -66,6 +65,7 @@ fn the_reference_has_every_key_with_its_default() {
         .map(|(key, value)| match key.as_str() {
             key if required.contains(&key) => (key.to_owned(), String::new()),
             "listener.route.client" => (key, "[]".to_owned()),
+            "listener.upstream" => (key, "required without routes".to_owned()),
             "upstream.backend.name" => (key, "the address".to_owned()),
             _ => (key, value),
         })

@@ -172,7 +172,7 @@ fn listeners() -> impl Strategy<Value = Listener> {
             Listener {
                 name,
                 listen,
-                upstream,
+                upstream: Some(upstream),
                 relay: if copy { Relay::Copy } else { Relay::Auto },
                 backlog: numbers.0,
                 incoming_cpu,
@@ -255,7 +255,7 @@ fn configurations() -> impl Strategy<Value = Config> {
             listeners.retain(|listener| names.insert(listener.name.clone()));
             for listener in &mut listeners {
                 listener.listen.retain(|address| addresses.insert(*address));
-                listener.upstream %= upstreams.len();
+                listener.upstream = listener.upstream.map(|at| at % upstreams.len());
                 for route in &mut listener.routes {
                     route.upstream %= upstreams.len();
                 }

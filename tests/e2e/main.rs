@@ -5,10 +5,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admission; // who is let in
 mod dialing; //   which backend, and what when it does not answer
 mod even; //      which worker has which connection
+mod greeting; //  the PROXY protocol, both ways
 mod limits; //    connections and descriptors
 mod logs; //      the access log and who reads it
+mod peeking; //   request heads and ClientHellos
 mod spinning; //  staying awake between messages
 mod starting; //  what is refused at start, and what a start makes
 mod switching; // from copying to splicing and back

@@ -113,7 +113,7 @@ impl<R: Ring> Relay<R> {
     fn on(&mut self, Completion { tag, event }: Completion) {
         match event {
             Event::Accepted { result, more } => self.on_accepted(tag, result, more),
-            Event::Dialed { result } => self.on_dialed(tag, result),
+            Event::Dialed { result, .. } => self.on_dialed(tag, result),
             Event::Received { result, more, .. } => self.on_received(tag, result, more),
             Event::Sent { result, rest } => self.on_sent(tag, result, rest),
             Event::Spliced { .. } | Event::Unsent { .. } | Event::Polled { .. } => {
@@ -156,6 +156,7 @@ impl<R: Ring> Relay<R> {
             tag,
             peer: self.backend,
             options: DialOptions::default(),
+            asking: None,
         });
     }
 

@@ -105,6 +105,7 @@ pub(crate) fn dial(tag: Tag) -> Op {
         tag,
         peer: backend_address(),
         options: DialOptions::default(),
+        asking: None,
     }
 }
 

@@ -12,7 +12,10 @@ const B: Tag = Tag { lane: Lane::B, ..A };
 fn relayed(bench: &mut Bench) -> (SockRef, SockRef) {
     let client = SockRef::simulated(bench.accept().into_simulated());
     let mut done = bench.pass([dial(B)]);
-    let Some(Event::Dialed { result: Ok(sock) }) = done.pop().map(|c| c.event) else {
+    let Some(Event::Dialed {
+        result: Ok(sock), ..
+    }) = done.pop().map(|c| c.event)
+    else {
         panic!("nobody answered");
     };
     let backend = SockRef::simulated(sock.into_simulated());
@@ -66,7 +69,10 @@ fn a_splice_to_a_stranger_is_caught() {
     let mut bench = Bench::calm();
     let client = SockRef::simulated(bench.accept().into_simulated());
     let mut done = bench.pass([dial(Tag { slot: 2, ..B })]);
-    let Some(Event::Dialed { result: Ok(sock) }) = done.pop().map(|c| c.event) else {
+    let Some(Event::Dialed {
+        result: Ok(sock), ..
+    }) = done.pop().map(|c| c.event)
+    else {
         panic!("nobody answered");
     };
     let stranger = SockRef::simulated(sock.into_simulated());

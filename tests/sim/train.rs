@@ -114,7 +114,13 @@ impl Relay {
         let dial = |op: &Op| matches!(op, Op::Dial { .. }).then(|| tag_of(op));
         let tag = self.asked().iter().find_map(dial).flatten();
         let result = Ok(Sock::simulated(6));
-        self.bring(tag, Event::Dialed { result });
+        self.bring(
+            tag,
+            Event::Dialed {
+                result,
+                local: None,
+            },
+        );
         self.tag = tag.expect("it dialed");
     }
 

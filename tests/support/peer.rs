@@ -44,9 +44,15 @@ impl Peer {
 
     /// Connects from an address of choice; on loopback every 127.x.y.z is ours.
     pub(crate) fn connect_from(from: IpAddr, to: SocketAddr) -> Self {
+        Self::try_connect_from(from, to).expect("connects")
+    }
+
+    /// Connects from an address of choice, or says why not: who is not let in may be told so before it looks.
+    pub(crate) fn try_connect_from(from: IpAddr, to: SocketAddr) -> io::Result<Self> {
         let socket = Self::socket(to);
         socket.bind(&SocketAddr::new(from, 0).into()).unwrap();
-        Self::finish(socket, to)
+        socket.connect_timeout(&to.into(), PATIENCE)?;
+        Ok(Self::new(socket.into()))
     }
 
     /// Connects from an address and a port of choice, which was another connection's until it was reset.
@@ -197,6 +203,14 @@ impl Peer {
             Err(e) if e.kind() == ErrorKind::ConnectionReset => (got, End::Reset),
             Err(e) => panic!("after {} bytes: {e}", got.len()),
         }
+    }
+
+    /// The next bytes, however many there are; none when it has ended or was reset.
+    pub(crate) fn drain_some(&self) -> Vec<u8> {
+        let mut buffer = vec![0; 64 << 10];
+        let count = (&self.0).read(&mut buffer).unwrap_or(0);
+        buffer.truncate(count);
+        buffer
     }
 
     /// FIN must come next.

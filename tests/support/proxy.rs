@@ -69,6 +69,12 @@ impl Setup {
         self
     }
 
+    /// Without an upstream of the listener's own: only routes lead anywhere.
+    pub(crate) fn routes_only(mut self) -> Self {
+        self.listener = self.listener.replace("upstream = \"feed\"\n", "");
+        self
+    }
+
     /// A line of the upstream.
     pub(crate) fn upstream(mut self, line: &str) -> Self {
         self.upstream = format!("{line}\n{}", self.upstream);
