@@ -4,15 +4,38 @@
 //! Start reading at [`conn`] for the life of a connection and at [`worker`] for the loop that turns it;
 //! `docs/ARCHITECTURE.md` tells the whole in words.
 
-pub mod balance; // who gets the next connection, pure: ip_hash (Maglev)
-pub mod base; //    what std lacks, knows nothing of proxies: slots, timer wheel, counters, stable hash
+// What std lacks, knows nothing of proxies: slots, timer wheel, counters, stable hash.
+pub mod base;
+
+// Bytes ⇄ values, pure, fuzzed: request heads, ClientHellos, PROXY protocol headers.
+pub mod wire;
+
+// Who gets the next connection, pure: ip_hash (Maglev).
+pub mod balance;
+
+// Text and flags become a checked, immutable Config.
 pub mod config;
-pub mod wire; //    bytes ⇄ values, pure, fuzzed: http_head, client_hello, proxy_protocol //  text and flags become a checked, immutable Config
-pub use ringway_ring as ring; // operations and completions; the only home of unsafe (package in src/ring)
-pub mod conn; //    one proxied connection: decides, never acts
-pub mod control; // the slow side: signals, access log, start and stop
+
+// Operations and completions; the only home of unsafe (a package of its own in src/ring).
+pub use ringway_ring as ring;
+
+// A Ring without a kernel: sockets, clock and faults from one seed.
+pub mod sim;
+
+// A named set of backends and how one is chosen.
+pub mod upstream;
+
+// Ways to move bytes between two sockets, one contract.
+pub mod relay;
+
+// One proxied connection: decides, never acts.
+pub mod conn;
+
+// One thread, one ring, many connections.
+pub mod worker;
+
+// The slow side: signals, access log, start and stop.
+pub mod control;
+
+// `ringway demo`.
 pub mod demo;
-pub mod relay; //   ways to move bytes between two sockets, one contract
-pub mod sim; //     a Ring without a kernel: sockets, clock and faults from one seed
-pub mod upstream; // a named set of backends and how one is chosen
-pub mod worker; //  one thread, one ring, many connections //    `ringway demo`
