@@ -3,7 +3,7 @@
 use crate::curl::curl;
 use crate::nginx::Nginx;
 use crate::programs::{installed, text};
-use crate::support::{Proxy, Setup};
+use crate::support::Setup;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::process::Command;
@@ -19,27 +19,37 @@ fn setup(a: SocketAddr, b: SocketAddr) -> Setup {
         .more(&backend("b", b))
 }
 
-fn backend(name: &str, address: SocketAddr) -> String {
+/// A backend of that name, as a table.
+pub(crate) fn backend(name: &str, address: SocketAddr) -> String {
     format!("[[upstream.backend]]\nname = \"{name}\"\naddress = \"{address}\"\n")
 }
 
 /// Who answers each source, in order. Sources enough for each backend to have some.
 #[track_caller]
-fn answers(proxy: &Proxy) -> String {
-    let url = format!("http://{}/who", proxy.address());
+pub(crate) fn answers(at: SocketAddr) -> String {
+    let url = format!("http://{at}/who");
     let answer = |host| text(curl().args(["--interface", &source(host), &url]));
     SOURCES.map(answer).collect()
 }
 
 /// What `ringway map` says of the same.
-fn foretold(setup: &Setup) -> String {
+pub(crate) fn foretold(setup: &Setup) -> String {
+    foretold_by("client_ip", SOURCES.map(source), setup)
+}
+
+/// What it says of values of a hash key: the names of their backends, in order.
+pub(crate) fn foretold_by(
+    key: &str,
+    values: impl Iterator<Item = String>,
+    setup: &Setup,
+) -> String {
     let (_folder, file) = setup.write();
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
-    command.args(["map", "--upstream", "feed", "-c"]).arg(file);
-    let lines = text(command.args(SOURCES.map(source)));
+    command.args(["map", "--upstream", "feed", "--key", key, "-c"]);
+    let lines = text(command.arg(file).args(values));
     let names = lines
         .lines()
-        .filter(|line| line.starts_with("127."))
+        .filter(|line| !line.starts_with("fingerprint "))
         .map(|line| line.split_whitespace().nth(1).unwrap());
     names.collect()
 }
@@ -56,13 +66,13 @@ fn a_source_address_keeps_its_backend_across_connections_and_a_restart() {
     let (a, b) = (Nginx::start("a"), Nginx::start("b"));
     let setup = setup(a.address(), b.address());
     let proxy = setup.start();
-    let first = answers(&proxy);
+    let first = answers(proxy.address());
     assert!(first.contains('a') && first.contains('b'), "{first}");
     assert_eq!(first, foretold(&setup));
-    assert_eq!(answers(&proxy), first);
+    assert_eq!(answers(proxy.address()), first);
     assert_eq!(proxy.terminate().code, Some(0));
     let proxy = setup.start();
-    assert_eq!(answers(&proxy), first);
+    assert_eq!(answers(proxy.address()), first);
 }
 
 #[test]
@@ -72,11 +82,11 @@ fn only_the_sources_of_a_dead_backend_move_and_they_come_back_to_it() {
     }
     let (a, b) = (Nginx::start("a"), Nginx::start("b"));
     let proxy = setup(a.address(), b.address()).start();
-    let first = answers(&proxy);
+    let first = answers(proxy.address());
     assert!(first.contains('a') && first.contains('b'), "{first}");
     let (at, all) = (a.address(), SOURCES.count());
     a.kill();
-    assert_eq!(answers(&proxy), "b".repeat(all));
+    assert_eq!(answers(proxy.address()), "b".repeat(all));
     let moved = proxy
         .await_access(2 * all)
         .iter()
@@ -84,9 +94,9 @@ fn only_the_sources_of_a_dead_backend_move_and_they_come_back_to_it() {
         .count();
     assert_eq!(moved, first.matches('a').count());
     let _a = Nginx::on("a", at);
-    assert_eq!(answers(&proxy), first);
+    assert_eq!(answers(proxy.address()), first);
     b.kill();
-    assert_eq!(answers(&proxy), "a".repeat(all));
+    assert_eq!(answers(proxy.address()), "a".repeat(all));
 }
 
 #[test]
@@ -98,10 +108,10 @@ fn a_source_keeps_its_backend_when_others_that_it_never_had_fail() {
     let proxy = setup(a.address(), b.address())
         .more(&backend("c", c.address()))
         .start();
-    let before = answers(&proxy);
+    let before = answers(proxy.address());
     assert!("abc".chars().all(|name| before.contains(name)), "{before}");
     c.kill();
-    let after = answers(&proxy);
+    let after = answers(proxy.address());
     assert!(!after.contains('c'), "{after}");
     for (before, after) in before.chars().zip(after.chars()) {
         assert!(before == after || before == 'c', "{before} became {after}");

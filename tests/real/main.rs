@@ -6,9 +6,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod certificate;
 mod chain;
 mod content;
 mod curl;
+mod haproxy;
 mod identity;
 mod nginx;
 mod postgres;

@@ -1,13 +1,13 @@
-//! nginx as a backend: serves and takes files of a folder of its own.
+//! nginx: as a backend it serves and takes files of a folder of its own, or says what it sees; or it passes streams on.
 
-use crate::programs::{Program, free_address, server};
+use crate::programs::{NGINX_STREAM, Program, free_address, server};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-/// A running nginx, one process. `GET /who` answers with its name.
+/// A running nginx, one process.
 #[derive(Debug)]
 pub(crate) struct Nginx {
     program: Program,
@@ -16,7 +16,7 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// Runs one of that name.
+    /// Runs one that serves files, and its name as `/who`.
     #[track_caller]
     pub(crate) fn start(name: &str) -> Self {
         Self::on(name, free_address())
@@ -25,10 +25,35 @@ impl Nginx {
     /// Runs one where another was.
     #[track_caller]
     pub(crate) fn on(name: &str, address: SocketAddr) -> Self {
+        let server = format!(
+            "root files; location / {{ dav_methods PUT; }} location = /who {{ return 200 \"{name}\"; }}"
+        );
+        Self::run(&http(&format!("listen {address}; {server}")), address)
+    }
+
+    /// Runs one that serves what these lines of its `server` say. The words follow the address that it listens on.
+    #[track_caller]
+    pub(crate) fn serving(words: &str, lines: &str) -> Self {
+        let address = free_address();
+        Self::run(
+            &http(&format!("listen {address} {words}; {lines}")),
+            address,
+        )
+    }
+
+    /// Runs one that passes streams on to that address, as these lines of its `server` say.
+    #[track_caller]
+    pub(crate) fn passing(to: SocketAddr, lines: &str) -> Self {
+        let address = free_address();
+        Self::run(&stream(address, to, lines), address)
+    }
+
+    #[track_caller]
+    fn run(configuration: &str, address: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("files")).unwrap();
         let settings = folder.path().join("nginx.conf");
-        fs::write(&settings, configuration(name, address)).unwrap();
+        fs::write(&settings, configuration).unwrap();
         let mut command = server("nginx");
         command.arg("-c").arg(settings).arg("-p").arg(folder.path());
         // Before it has read its configuration, it would write to the system's log.
@@ -76,21 +101,24 @@ impl Nginx {
     }
 }
 
-fn configuration(name: &str, address: SocketAddr) -> String {
+/// What every nginx has: one process in the foreground, which keeps to its own folder.
+const COMMON: &str = "daemon off; master_process off; pid nginx.pid; error_log stderr warn;
+events { worker_connections 1000; }";
+
+fn http(server: &str) -> String {
     format!(
-        r#"
-daemon off; master_process off; pid nginx.pid; error_log stderr warn;
-events {{ worker_connections 1000; }}
+        "{COMMON}
 http {{
     access_log off; client_max_body_size 0; keepalive_requests 100000; default_type application/octet-stream;
     client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-    server {{
-        listen {address};
-        root files;
-        location / {{ dav_methods PUT; }}
-        location = /who {{ return 200 "{name}"; }}
-    }}
+    server {{ {server} }}
 }}
-"#
+"
+    )
+}
+
+fn stream(address: SocketAddr, to: SocketAddr, lines: &str) -> String {
+    format!(
+        "load_module {NGINX_STREAM}; {COMMON} stream {{ server {{ listen {address}; proxy_pass {to}; {lines} }} }}\n"
     )
 }

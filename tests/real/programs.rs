@@ -7,18 +7,22 @@ use crate::support::{skip, wait};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 
 /// What the tests run, and Debian's package of it.
 const PACKAGES: &[(&str, &str)] = &[
+    ("chromium", "chromium"),
     ("curl", "curl"),
     ("haproxy", "haproxy"),
     ("initdb", "postgresql"),
     ("nginx", "nginx"),
+    (NGINX_STREAM, "libnginx-mod-stream"),
+    ("node", "nodejs"),
+    (NODE_WS, "node-ws"),
     ("openssl", "openssl"),
     ("pgbench", "postgresql"),
     ("postgres", "postgresql"),
@@ -34,6 +38,15 @@ const PACKAGES: &[(&str, &str)] = &[
 
 /// A module of python3's, asked for like a program.
 pub(crate) const PYTHON_WEBSOCKETS: &str = "websockets for python3";
+
+/// A module of node's, likewise.
+pub(crate) const NODE_WS: &str = "ws for node";
+
+/// A module of nginx's, likewise: where Debian puts it.
+pub(crate) const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
+/// Where Debian puts node's modules. Its own node looks there unasked.
+const NODE_PATH: &str = "/usr/share/nodejs";
 
 /// What a client may take, in seconds. Reached only by a failing test.
 const CLIENT_SECONDS: &str = "60";
@@ -94,6 +107,13 @@ pub(crate) fn client(name: &str) -> Command {
     command
 }
 
+/// The same for a script of node's.
+pub(crate) fn node() -> Command {
+    let mut command = client("node");
+    command.env("NODE_PATH", NODE_PATH);
+    command
+}
+
 /// Runs a client to its end: what it wrote to standard output. Panics with all it said unless it succeeded.
 #[track_caller]
 pub(crate) fn output(command: &mut Command) -> Vec<u8> {
@@ -134,6 +154,19 @@ pub(crate) fn free_address() -> SocketAddr {
     ];
     let listener = TcpListener::bind(SocketAddr::from((host, 0))).unwrap();
     listener.local_addr().unwrap()
+}
+
+/// The same on ::1, which has no neighbours: a port below those that clients are given (32768 on, ip(7)).
+pub(crate) fn free_address_v6() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Far enough from where another process of these tests begins.
+    let first = 10_000 + std::process::id() % 400 * 50;
+    let mut ports = (0..50).map(|_| {
+        let port = first + u32::from(NEXT.fetch_add(1, Ordering::Relaxed) % 50);
+        SocketAddr::new(Ipv6Addr::LOCALHOST.into(), u16::try_from(port).unwrap())
+    });
+    let free = ports.find(|address| TcpListener::bind(address).is_ok());
+    free.expect("one port of fifty")
 }
 
 /// A running server. Ended when dropped.
@@ -282,15 +315,22 @@ fn package(name: &str) -> &'static str {
 }
 
 fn is_installed(name: &str) -> bool {
-    if name != PYTHON_WEBSOCKETS {
-        return find(name).is_some();
+    match name {
+        PYTHON_WEBSOCKETS => succeeds("python3", &["-c", "import websockets"]),
+        NODE_WS => succeeds("node", &["-e", "require('ws')"]),
+        NGINX_STREAM => Path::new(NGINX_STREAM).is_file(),
+        program => find(program).is_some(),
     }
-    let import = |python| {
-        Command::new(python)
-            .args(["-c", "import websockets"])
-            .output()
+}
+
+/// Whether that interpreter is there and can do this.
+fn succeeds(interpreter: &str, arguments: &[&str]) -> bool {
+    let run = |program| {
+        let mut command = Command::new(program);
+        command.args(arguments).env("NODE_PATH", NODE_PATH);
+        command.output().unwrap().status.success()
     };
-    find("python3").is_some_and(|python| import(python).unwrap().status.success())
+    find(interpreter).is_some_and(run)
 }
 
 fn path(name: &str) -> PathBuf {

@@ -1,5 +1,6 @@
 //! TLS that ringway knows nothing of: handshakes, sessions and data between openssl, curl and s_server.
 
+use crate::certificate::Certificate;
 use crate::content::{assert_same, content};
 use crate::curl::curl;
 use crate::programs::{Program, client, free_address, installed, output, server};
@@ -11,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tempfile::TempDir;
 
-/// A certificate of our own, and `openssl s_server` with it.
+/// `openssl s_server` with a certificate of our own.
 struct Scene {
     folder: TempDir,
+    certificate: Certificate,
     _server: Program,
     proxy: Proxy,
 }
@@ -21,26 +23,17 @@ struct Scene {
 impl Scene {
     fn new(mode: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (cert, key) = (folder.path().join("cert"), folder.path().join("key"));
-        let mut request = client("openssl");
-        request.args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"]);
-        request.args(["-pkeyopt", "ec_paramgen_curve:prime256v1"]);
-        request.args([
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-        ]);
-        output(request.arg("-out").arg(&cert).arg("-keyout").arg(&key));
+        let certificate = Certificate::of("localhost", "IP:127.0.0.1");
         let address = free_address();
         let mut command = server("openssl");
         command.args(["s_server", "-quiet", mode, "-accept", &address.to_string()]);
-        command.arg("-cert").arg(cert).arg("-key").arg(key);
+        command.arg("-cert").arg(certificate.file());
         command.current_dir(folder.path()).stdin(Stdio::null());
         let server = Program::listening(&mut command, folder.path(), address);
         let proxy = proxy_before(address);
         Self {
             folder,
+            certificate,
             _server: server,
             proxy,
         }
@@ -64,7 +57,7 @@ fn tls_of_both_versions_carries_a_file_unchanged() {
         let mut command = curl();
         command.args(["--tls-max", version, "--cacert"]);
         // Verified: nobody stands in between.
-        let got = output(command.arg(scene.file("cert")).arg(&url));
+        let got = output(command.arg(scene.certificate.file()).arg(&url));
         assert_same(&got, &sent);
     }
 }
