@@ -18,7 +18,9 @@ mod postgres;
 mod programs;
 mod proxy_protocol;
 mod redis;
+mod requests;
 mod tls;
+mod tls_routes;
 mod trouble;
 mod websocket;
 
