@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod browser;
 mod certificate;
 mod chain;
 mod content;
@@ -19,6 +20,7 @@ mod programs;
 mod proxy_protocol;
 mod redis;
 mod requests;
+mod sticky;
 mod tls;
 mod tls_routes;
 mod trouble;
