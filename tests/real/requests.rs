@@ -1,10 +1,10 @@
 //! curl in front of `mode = "http"`: what its first request decides, what follows untouched, and replies that it can read.
 
-use crate::content::content;
+use crate::content::{assert_same, content};
 use crate::curl::curl;
 use crate::identity::backend;
 use crate::nginx::Nginx;
-use crate::programs::{client, free_address, installed, text};
+use crate::programs::{client, free_address, installed, output, text};
 use crate::support::{Proxy, Setup};
 use std::fs;
 use std::net::SocketAddr;
@@ -81,6 +81,26 @@ fn two_hundred_requests_of_one_connection_arrive_unchanged() {
         "{}",
         exit.stderr
     );
+}
+
+#[test]
+fn a_large_file_behind_a_small_head_is_spliced_and_arrives_unchanged() {
+    if !installed(&["curl", "nginx"]) {
+        return;
+    }
+    let nginx = Nginx::start("files");
+    let sent = content(0, 30_000_000);
+    nginx.publish("large", &sent);
+    let proxy = http(nginx.address()).start();
+    let url = |name: &str| format!("http://{}/{name}", proxy.address());
+    assert_same(&output(curl().arg(url("large"))), &sent);
+    let mut upload = curl();
+    upload.arg("--upload-file").arg(nginx.file("large"));
+    output(upload.arg(url("copy")));
+    assert_same(&fs::read(nginx.file("copy")).unwrap(), &sent);
+    for line in proxy.await_access(2) {
+        assert_eq!(line.text("relay"), "copy+splice", "{line:?}");
+    }
 }
 
 #[test]

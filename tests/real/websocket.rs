@@ -1,8 +1,8 @@
-//! python's `websockets` at both ends; what they say to each other is in `websocket.py`.
+//! python's `websockets` at both ends, through either mode that carries them; what they say to each other is in
+//! `websocket.py`.
 
 use crate::programs::{PYTHON_WEBSOCKETS, Program, client, free_address, installed, server, text};
-use crate::proxy_before;
-use crate::support::Proxy;
+use crate::support::{Proxy, Setup};
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -16,7 +16,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new() -> Self {
+    fn new(mode: &str) -> Self {
         let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
         let mut command = server("python3");
         script(&mut command).args([
@@ -25,7 +25,8 @@ impl Scene {
             &address.port().to_string(),
         ]);
         let server = Program::listening(&mut command, folder.path(), address);
-        let proxy = proxy_before(address);
+        let setup = Setup::new(&[address]).process("workers = 2");
+        let proxy = setup.listener(&format!("mode = \"{mode}\"")).start();
         Self {
             proxy,
             _server: server,
@@ -47,15 +48,15 @@ fn script(python: &mut Command) -> &mut Command {
     python.args(["-B", SCRIPT])
 }
 
-/// A test of the script's case.
+/// A test of the script's case, in each mode.
 #[track_caller]
-fn case(case: &str) -> Option<Scene> {
+fn case(case: &str) -> Vec<Scene> {
     if !installed(&["python3", PYTHON_WEBSOCKETS]) {
-        return None;
+        return Vec::new();
     }
-    let scene = Scene::new();
-    scene.run(case);
-    Some(scene)
+    let scenes = ["tcp", "http"].map(Scene::new);
+    scenes.iter().for_each(|scene| scene.run(case));
+    scenes.into()
 }
 
 #[test]
@@ -70,7 +71,7 @@ fn fragmented_messages_come_back_whole() {
 
 #[test]
 fn two_hundred_clients_at_once_each_get_their_own_back() {
-    if let Some(scene) = case("crowd") {
+    for scene in case("crowd") {
         for line in scene.proxy.await_access(200) {
             assert_eq!(line.text("end").split('/').nth(1), Some("done"), "{line:?}");
         }
