@@ -4,7 +4,7 @@ use crate::config::{BackendRole, Direction};
 use crate::engine::Engine;
 use crate::fault::Fault;
 use crate::link::Link;
-use crate::roles::{Part, bulk, churn, echo, publish};
+use crate::roles::{Part, bulk, churn, echo, publish, websocket};
 use ringway_ring::{Completion, Errno, Event, Lane, Op, OpKind, Ring, Sock, Tag, Time};
 use std::time::Duration;
 
@@ -124,6 +124,7 @@ impl Acceptor {
                 direction: Direction::Up,
             } => Part::BulkReceive(bulk::Receiver::backend()),
             BackendRole::Churn { size } => Part::ChurnBackend(churn::Backend::new(size)),
+            BackendRole::WebSocket => Part::WebSocketBackend(websocket::Backend::default()),
             BackendRole::Hold => Part::HoldBackend,
         }
     }

@@ -4,7 +4,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ringway_loadgen::message::{HEADER, MESSAGE_MAX};
 use ringway_loadgen::{
-    BackendConfig, BackendRole, ClientConfig, ClientRole, Direction, Rate, Sources,
+    BackendConfig, BackendRole, ClientConfig, ClientRole, CookieName, Direction, PAYLOAD_MAX, Rate,
+    RequestPath, Sources,
 };
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -24,10 +25,11 @@ Examples:
   loadgen drive echo --target 127.0.0.1:8000 --connections 64 --seconds 10 --rate 20000
   loadgen drive hold --target 127.0.0.1:8000 --connections 100000 --sources 127.1.0.0/24 --ramp 5000 --seconds 60
   loadgen drive churn --target 127.0.0.1:8000 --connections 32 --seconds 10 --json result.json
+  loadgen drive websocket --target 127.0.0.1:8000 --connections 64 --seconds 10 --path /chat --cookie sid
 
 Exit code: 0 everything verified, 1 errors (in the result by kind), 2 usage, 71 the system refused.";
 
-/// Load generator: feeds, echoes, bulk, churn and idle fleets, with every byte verified.
+/// Load generator: feeds, echoes, bulk, churn, WebSocket sessions and idle fleets, with every byte verified.
 #[derive(Parser, Debug)]
 #[command(name = "loadgen", version)]
 pub(crate) struct Cli {
@@ -55,6 +57,9 @@ enum ServeRole {
     Bulk,
     /// Answer one request of --size, wait for the client's close
     Churn,
+    /// Open WebSockets and send back each frame
+    #[value(name = "websocket")]
+    WebSocket,
     /// Accept and never send
     Hold,
 }
@@ -69,6 +74,9 @@ enum DriveRole {
     Bulk,
     /// Connect, one exchange of --size, close; at --rate if given (open loop)
     Churn,
+    /// Connect, open a WebSocket with a cookie of its own, exchange one text of --size, close; at --rate if given
+    #[value(name = "websocket")]
+    WebSocket,
     /// Open idle connections and keep them
     Hold,
     /// Connect to a sender and never read
@@ -147,7 +155,7 @@ struct DriveArgs {
     /// Where to connect; several are taken in turn
     #[arg(long, value_name = "ADDR", required = true, value_delimiter = ',', value_parser = address)]
     target: Vec<SocketAddr>,
-    /// How many connections; for churn, at most at once
+    /// How many connections; for churn and websocket, at most at once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_000_000))]
     connections: u32,
     /// How long to measure, once the connections are open and the warm-up is over
@@ -162,6 +170,12 @@ struct DriveArgs {
     /// Bulk: bytes per connection [default: until the time is over]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(9..))]
     bytes: Option<u64>,
+    /// Websocket: what to ask for, a query included [default: /]
+    #[arg(long, value_name = "PATH")]
+    path: Option<RequestPath>,
+    /// Websocket: the cookie that is another number in each session [default: session_id]
+    #[arg(long, value_name = "NAME")]
+    cookie: Option<CookieName>,
     /// Local addresses to connect from in turn: blocks (127.1.0.0/24) and addresses, separated by commas
     #[arg(long, value_name = "CIDR")]
     sources: Option<Sources>,
@@ -259,6 +273,12 @@ impl Common {
 /// The largest request: answers of a proxy under test should not need more of our memory than this.
 const REQUEST_MAX: u32 = 64 << 20;
 
+/// Roles with requests.
+const ASKING: &str = "echo, churn and websocket";
+
+/// Roles whose connections do not come and go.
+const STAYING: &str = "roles that keep their connections";
+
 impl ServeArgs {
     fn check(self) -> Result<Serve, String> {
         let role = self.role;
@@ -296,6 +316,7 @@ impl ServeArgs {
             ServeRole::Churn => BackendRole::Churn {
                 size: self.common.size(1, REQUEST_MAX)?,
             },
+            ServeRole::WebSocket => BackendRole::WebSocket,
             ServeRole::Hold => BackendRole::Hold,
         };
         Ok(Serve {
@@ -342,28 +363,29 @@ impl DriveArgs {
 
     fn role(&self) -> Result<ClientRole, String> {
         let role = self.role;
-        let asks = matches!(role, DriveRole::Echo | DriveRole::Churn);
-        only_for(self.common.size.is_some(), "--size", asks, "echo and churn")?;
-        only_for(self.rate.is_some(), "--rate", asks, "echo and churn")?;
-        only_for(
-            self.bytes.is_some(),
-            "--bytes",
-            role == DriveRole::Bulk,
-            "bulk",
-        )?;
-        let directed = role == DriveRole::Bulk;
-        only_for(
-            self.common.direction.is_some(),
-            "--direction",
-            directed,
-            "bulk",
-        )?;
-        only_for(
-            self.ramp.is_some(),
-            "--ramp",
-            role != DriveRole::Churn,
-            "roles that keep their connections",
-        )?;
+        let asks = matches!(
+            role,
+            DriveRole::Echo | DriveRole::Churn | DriveRole::WebSocket
+        );
+        let stays = !matches!(role, DriveRole::Churn | DriveRole::WebSocket);
+        let is_bulk = role == DriveRole::Bulk;
+        let is_websocket = role == DriveRole::WebSocket;
+        for (given, option, fits, roles) in [
+            (self.common.size.is_some(), "--size", asks, ASKING),
+            (self.rate.is_some(), "--rate", asks, ASKING),
+            (self.bytes.is_some(), "--bytes", is_bulk, "bulk"),
+            (
+                self.common.direction.is_some(),
+                "--direction",
+                is_bulk,
+                "bulk",
+            ),
+            (self.ramp.is_some(), "--ramp", stays, STAYING),
+            (self.path.is_some(), "--path", is_websocket, "websocket"),
+            (self.cookie.is_some(), "--cookie", is_websocket, "websocket"),
+        ] {
+            only_for(given, option, fits, roles)?;
+        }
         let rate = self.rate;
         Ok(match role {
             DriveRole::Echo => ClientRole::Echo {
@@ -377,6 +399,12 @@ impl DriveArgs {
             },
             DriveRole::Churn => ClientRole::Churn {
                 size: self.common.size(1, REQUEST_MAX)?,
+                rate,
+            },
+            DriveRole::WebSocket => ClientRole::WebSocket {
+                path: self.path.clone().unwrap_or_default(),
+                cookie: self.cookie.clone().unwrap_or_default(),
+                size: self.common.size(1, PAYLOAD_MAX)?,
                 rate,
             },
             DriveRole::Hold => ClientRole::Hold,
@@ -506,7 +534,7 @@ mod tests {
         let tail = "--target 127.0.0.1:1 --connections 1 --seconds 1";
         assert_refused(
             &format!("loadgen drive hold --rate 5 {tail}"),
-            "--rate is for echo",
+            "--rate is for echo, churn",
         );
         assert_refused(
             &format!("loadgen drive echo --bytes 100 {tail}"),
@@ -516,6 +544,41 @@ mod tests {
             "loadgen serve echo --listen 127.0.0.1:0 --direction up",
             "bulk only",
         );
+    }
+
+    #[test]
+    fn a_session_has_a_path_and_a_cookie_of_its_own() {
+        let usual = drive("websocket --connections 2").config.role;
+        assert_eq!(
+            usual,
+            ClientRole::WebSocket {
+                path: RequestPath::default(),
+                cookie: CookieName::default(),
+                size: 128,
+                rate: None,
+            }
+        );
+        let drive = drive("websocket --connections 2 --path /chat?room=1 --cookie sid --size 5");
+        assert_eq!(
+            drive.config.role,
+            ClientRole::WebSocket {
+                path: "/chat?room=1".parse().unwrap(),
+                cookie: "sid".parse().unwrap(),
+                size: 5,
+                rate: None,
+            }
+        );
+        let tail = "--target 127.0.0.1:1 --connections 1 --seconds 1";
+        for (line, because) in [
+            ("churn --cookie sid", "--cookie is for websocket"),
+            ("echo --path /", "--path is for websocket"),
+            ("websocket --ramp 5/s", "keep their connections"),
+            ("websocket --size 65536", "1 to 65535"),
+            ("websocket --path chat", "begins with `/`"),
+            ("websocket --cookie a=b", "name of a cookie"),
+        ] {
+            assert_refused(&format!("loadgen drive {line} {tail}"), because);
+        }
     }
 
     #[test]

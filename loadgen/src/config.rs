@@ -2,6 +2,7 @@
 
 use crate::schedule::Rate;
 use crate::sources::Sources;
+use crate::websocket::{CookieName, RequestPath};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub enum BackendRole {
         /// Bytes of a request, at least 1.
         size: u32,
     },
+    /// Opens WebSockets and sends back each frame.
+    WebSocket,
     /// Accepts and never sends.
     Hold,
 }
@@ -48,6 +51,7 @@ impl BackendRole {
             Self::Publish { .. } => "publish",
             Self::Bulk { .. } => "bulk",
             Self::Churn { .. } => "churn",
+            Self::WebSocket => "websocket",
             Self::Hold => "hold",
         }
     }
@@ -69,7 +73,7 @@ pub struct BackendConfig {
 }
 
 /// What clients do with their connections.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum ClientRole {
     /// Sends, waits for the whole answer, verifies it, and again.
     Echo {
@@ -94,6 +98,17 @@ pub enum ClientRole {
         /// Connections a second, at planned times; `None`: as soon as another has ended.
         rate: Option<Rate>,
     },
+    /// Connects, opens a WebSocket, exchanges one message, closes.
+    WebSocket {
+        /// Where it asks for one.
+        path: RequestPath,
+        /// The cookie that has another value, a number, in each session.
+        cookie: CookieName,
+        /// Bytes of the message, 1 to [`PAYLOAD_MAX`](crate::PAYLOAD_MAX).
+        size: u32,
+        /// Sessions a second, at planned times; `None`: as soon as another has ended.
+        rate: Option<Rate>,
+    },
     /// Connects, and neither sends nor expects anything.
     Hold,
     /// Connects, and never reads what comes.
@@ -102,22 +117,35 @@ pub enum ClientRole {
 
 impl ClientRole {
     /// As on the command line.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Echo { .. } => "echo",
             Self::Subscribe => "subscribe",
             Self::Bulk { .. } => "bulk",
             Self::Churn { .. } => "churn",
+            Self::WebSocket { .. } => "websocket",
             Self::Hold => "hold",
             Self::Stall => "stall",
         }
     }
 
     /// The open-loop rate, if there is one.
-    pub fn rate(self) -> Option<Rate> {
+    pub fn rate(&self) -> Option<Rate> {
         match self {
-            Self::Echo { rate, .. } | Self::Churn { rate, .. } => rate,
+            Self::Echo { rate, .. } | Self::Churn { rate, .. } | Self::WebSocket { rate, .. } => {
+                *rate
+            }
             Self::Subscribe | Self::Bulk { .. } | Self::Hold | Self::Stall => None,
+        }
+    }
+
+    /// Whether its connections come and go, and `connections` says how many there are at most at once.
+    pub(crate) fn is_churn(&self) -> bool {
+        match self {
+            Self::Churn { .. } | Self::WebSocket { .. } => true,
+            Self::Echo { .. } | Self::Subscribe | Self::Bulk { .. } | Self::Hold | Self::Stall => {
+                false
+            }
         }
     }
 }
@@ -129,7 +157,7 @@ pub struct ClientConfig {
     pub role: ClientRole,
     /// Where they connect, in turn; at least one.
     pub targets: Vec<SocketAddr>,
-    /// How many there are (with [`ClientRole::Churn`]: at most at once); at least one.
+    /// How many there are (with [`ClientRole::Churn`] and [`ClientRole::WebSocket`]: at most at once); at least one.
     pub connections: u32,
     /// How long to measure, after the connections are open and the warm-up is over.
     pub seconds: Duration,

@@ -3,10 +3,12 @@
 use crate::config::{ClientConfig, ClientRole, Direction};
 use crate::engine::Engine;
 use crate::link::{Fate, Link};
-use crate::roles::{Part, bulk, churn, echo, subscribe};
+use crate::roles::{Part, bulk, churn, echo, subscribe, websocket};
 use crate::schedule::Schedule;
+use crate::websocket::handshake;
 use ringway_ring::{DialOptions, Op, Ring, Tag, Time};
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Longer than two lost SYNs (1 s, 3 s) and shorter than a person's patience.
@@ -25,7 +27,7 @@ pub(crate) struct Dialer {
     config: ClientConfig,
     phase: Phase,
     ramp: Option<Schedule>,
-    /// Connections still to be opened; with churn, meaningless.
+    /// Connections still to be opened; with connections that come and go, meaningless.
     to_dial: u32,
     /// The number, over all threads, of the next connection, and the step to the one after.
     number: u64,
@@ -129,20 +131,16 @@ impl Dialer {
             .min()
     }
 
-    fn is_churn(&self) -> bool {
-        matches!(self.config.role, ClientRole::Churn { .. })
-    }
-
     /// Whether a planned event could begin: a schedule that waits for an answer is no reason to wake.
     fn has_room<R: Ring>(&self, engine: &Engine<R>) -> bool {
-        if self.is_churn() {
+        if self.config.role.is_churn() {
             return engine.count() < self.config.connections as usize && may_dial(engine);
         }
         engine.job.pace.has_idle()
     }
 
     fn open<R: Ring>(&mut self, engine: &mut Engine<R>, now: Time) {
-        if !self.is_churn() {
+        if !self.config.role.is_churn() {
             while self.to_dial > 0 && may_dial(engine) {
                 if self
                     .ramp
@@ -166,7 +164,7 @@ impl Dialer {
 
     /// Nothing is left to be measured: every connection was cut, or has had its bytes.
     fn is_over<R: Ring>(&self, engine: &Engine<R>) -> bool {
-        engine.is_empty() && !self.is_churn()
+        engine.is_empty() && !self.config.role.is_churn()
     }
 
     /// A fixed amount of bytes may be through before the last connection is open.
@@ -176,7 +174,7 @@ impl Dialer {
 
     /// Begins what is planned.
     fn load<R: Ring>(&mut self, engine: &mut Engine<R>, now: Time) {
-        if self.is_churn() {
+        if self.config.role.is_churn() {
             return self.churn(engine, now);
         }
         while let Some((tag, planned)) = engine.take_idle(now) {
@@ -198,13 +196,14 @@ impl Dialer {
         self.number += self.step;
         let targets = self.config.targets.len() as u64;
         let target = usize::try_from(number % targets).expect("below the number of targets");
+        let peer = self.config.targets[target];
         let now = engine.now();
-        let tag = engine.add(Link::dialing(self.part(number, planned), now));
+        let tag = engine.add(Link::dialing(self.part(number, peer, planned), now));
         engine.job.dialing += 1;
         self.expiries.push_back((now + CONNECT_TIMEOUT, tag));
         engine.ops.push(Op::Dial {
             tag,
-            peer: self.config.targets[target],
+            peer,
             options: DialOptions {
                 nodelay: self.needs_nodelay(),
                 source: self.config.sources.pick(number),
@@ -214,20 +213,26 @@ impl Dialer {
         });
     }
 
-    fn part(&self, number: u64, planned: Time) -> Part {
-        match self.config.role {
-            ClientRole::Echo { size, .. } => Part::EchoClient(echo::Client::new(number, size)),
+    fn part(&self, number: u64, peer: SocketAddr, planned: Time) -> Part {
+        match &self.config.role {
+            ClientRole::Echo { size, .. } => Part::EchoClient(echo::Client::new(number, *size)),
             ClientRole::Subscribe => Part::Subscribe(subscribe::Reader::default()),
             ClientRole::Bulk {
                 direction: Direction::Down,
                 bytes,
-            } => Part::BulkReceive(bulk::Receiver::client(bytes)),
+            } => Part::BulkReceive(bulk::Receiver::client(*bytes)),
             ClientRole::Bulk {
                 direction: Direction::Up,
                 bytes,
-            } => Part::BulkSend(bulk::Sender::client(number, bytes)),
+            } => Part::BulkSend(bulk::Sender::client(number, *bytes)),
             ClientRole::Churn { size, .. } => {
-                Part::ChurnClient(churn::Client::new(number, size, planned))
+                Part::ChurnClient(churn::Client::new(number, *size, planned))
+            }
+            ClientRole::WebSocket {
+                path, cookie, size, ..
+            } => {
+                let request = handshake::request(peer, path, cookie, number);
+                Part::WebSocketClient(websocket::Client::new(number, request, *size, planned))
             }
             ClientRole::Hold => Part::HoldClient,
             ClientRole::Stall => Part::Stall,
@@ -237,7 +242,9 @@ impl Dialer {
     /// Only requests of several segments can be held back by Nagle; a system call per connection otherwise wasted.
     fn needs_nodelay(&self) -> bool {
         match self.config.role {
-            ClientRole::Echo { size, .. } | ClientRole::Churn { size, .. } => size > 1024,
+            ClientRole::Echo { size, .. }
+            | ClientRole::Churn { size, .. }
+            | ClientRole::WebSocket { size, .. } => size > 1024,
             ClientRole::Subscribe
             | ClientRole::Bulk { .. }
             | ClientRole::Hold

@@ -27,6 +27,8 @@ pub enum Fault {
     Corrupt,
     /// No message where one should begin.
     Garbled,
+    /// No WebSocket was opened: another head than asked for.
+    Handshake,
     /// Messages of more than one publisher on a connection.
     Mixed,
     /// Messages that never came.
@@ -43,7 +45,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every kind, in the order of reports.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Refused,
         Self::ConnectTimeout,
         Self::NoDescriptor,
@@ -55,6 +57,7 @@ impl Fault {
         Self::Socket,
         Self::Corrupt,
         Self::Garbled,
+        Self::Handshake,
         Self::Mixed,
         Self::Gap,
         Self::Duplicate,
@@ -77,6 +80,7 @@ impl Fault {
             Self::Socket => "socket",
             Self::Corrupt => "corrupt",
             Self::Garbled => "garbled",
+            Self::Handshake => "handshake",
             Self::Mixed => "mixed",
             Self::Gap => "gap",
             Self::Duplicate => "duplicate",
@@ -104,6 +108,9 @@ impl Fault {
             Self::Socket => "receive or send failed",
             Self::Corrupt => "bytes that do not belong there, or a wrong checksum",
             Self::Garbled => "no message where one should begin",
+            Self::Handshake => {
+                "no WebSocket opened: another status, the answer to another key, or a field is missing"
+            }
             Self::Mixed => "messages of another publisher",
             Self::Gap => "messages that never came",
             Self::Duplicate => "messages that came twice",

@@ -1,9 +1,10 @@
-//! A load generator for feeds, echoes, bulk, churn and idle fleets, in which every byte is verified.
+//! A load generator for feeds, echoes, bulk, churn, WebSocket sessions and idle fleets, in which every byte is verified.
 //!
 //! Two sides, each usable alone and inside another program: [`serve`] runs backends, [`drive`] runs clients. Both
 //! return a [`Handle`] at once; their engines run on threads of their own, one ring and many connections each.
 //!
-//! The map, in layer order: `pattern`, [`message`], `schedule`, `sources`, `slots`, `stats` and `fault` are pure;
+//! The map, in layer order: `pattern`, [`message`], `websocket`, `schedule`, `sources`, `slots`, `stats` and `fault`
+//! are pure;
 //! `roles` decide what a connection does, `link` does it, `engine` turns the ring, `acceptor` and `dialer` begin and
 //! end connections, [`run`] owns the threads, [`report`] tells the results.
 
@@ -23,6 +24,7 @@ mod schedule;
 mod slots;
 mod sources;
 mod stats;
+mod websocket;
 
 pub use config::{BackendConfig, BackendRole, ClientConfig, ClientRole, Direction};
 pub use fault::{Fault, Faults};
@@ -31,3 +33,4 @@ pub use run::{Error, Handle, drive, serve};
 pub use schedule::Rate;
 pub use sources::Sources;
 pub use stats::{Connections, Counters, Durations, Stats};
+pub use websocket::{CookieName, PAYLOAD_MAX, RequestPath};

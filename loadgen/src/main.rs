@@ -47,7 +47,7 @@ fn run_serve(serve: &Serve) -> Result<Report, String> {
     }
     out.flush().map_err(words("cannot write to stdout"))?;
     let side = Side::Backend(serve.config.role);
-    watch(&handle, &signals, side, serve.live, serve.seconds)?;
+    watch(&handle, &signals, &side, serve.live, serve.seconds)?;
     let stats = handle.stop().map_err(|e| e.to_string())?;
     let report = Report { side, stats };
     if serve.json {
@@ -64,8 +64,8 @@ fn run_drive(drive: &Drive) -> Result<Report, String> {
     // A result file that cannot be written should be known before the run, not after.
     let file = drive.json.as_deref().map(Output::open).transpose()?;
     let handle = ringway_loadgen::drive(&drive.config).map_err(|e| e.to_string())?;
-    let side = Side::Client(drive.config.role);
-    watch(&handle, &signals, side, drive.live, None)?;
+    let side = Side::Client(drive.config.role.clone());
+    watch(&handle, &signals, &side, drive.live, None)?;
     let stats = handle.stop().map_err(|e| e.to_string())?;
     let report = Report { side, stats };
     let on_stdout = matches!(file, Some(Output::Stdout));
@@ -108,7 +108,7 @@ impl Output {
 fn watch(
     handle: &Handle,
     signals: &Signals,
-    side: Side,
+    side: &Side,
     live: Live,
     limit: Option<Duration>,
 ) -> Result<(), String> {

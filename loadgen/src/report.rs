@@ -9,7 +9,7 @@ use std::fmt;
 const SCHEMA: u32 = 1;
 
 /// Whose result it is.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Side {
     /// Of backends.
     Backend(BackendRole),
@@ -18,27 +18,29 @@ pub enum Side {
 }
 
 impl Side {
-    fn role(self) -> &'static str {
+    fn role(&self) -> &'static str {
         match self {
             Self::Backend(role) => role.name(),
             Self::Client(role) => role.name(),
         }
     }
 
-    fn name(self) -> &'static str {
+    fn name(&self) -> &'static str {
         match self {
             Self::Backend(_) => "serve",
             Self::Client(_) => "drive",
         }
     }
 
-    fn unit(self) -> Unit {
+    fn unit(&self) -> Unit {
         match self {
             Self::Backend(BackendRole::Publish { .. }) | Self::Client(ClientRole::Subscribe) => {
                 Unit::Messages
             }
-            Self::Backend(BackendRole::Churn { .. })
-            | Self::Client(ClientRole::Echo { .. } | ClientRole::Churn { .. }) => Unit::Exchanges,
+            Self::Backend(BackendRole::Churn { .. } | BackendRole::WebSocket)
+            | Self::Client(
+                ClientRole::Echo { .. } | ClientRole::Churn { .. } | ClientRole::WebSocket { .. },
+            ) => Unit::Exchanges,
             Self::Backend(BackendRole::Echo | BackendRole::Bulk { .. } | BackendRole::Hold)
             | Self::Client(ClientRole::Bulk { .. } | ClientRole::Hold | ClientRole::Stall) => {
                 Unit::Bytes
@@ -47,23 +49,29 @@ impl Side {
     }
 
     /// Whether the bytes it is about are those it sends.
-    fn sends(self) -> bool {
+    fn sends(&self) -> bool {
         match self {
-            Self::Backend(BackendRole::Bulk { direction }) => direction == Direction::Down,
-            Self::Client(ClientRole::Bulk { direction, .. }) => direction == Direction::Up,
+            Self::Backend(BackendRole::Bulk { direction }) => *direction == Direction::Down,
+            Self::Client(ClientRole::Bulk { direction, .. }) => *direction == Direction::Up,
             Self::Backend(BackendRole::Publish { .. }) => true,
-            Self::Backend(BackendRole::Echo | BackendRole::Churn { .. } | BackendRole::Hold)
+            Self::Backend(
+                BackendRole::Echo
+                | BackendRole::Churn { .. }
+                | BackendRole::WebSocket
+                | BackendRole::Hold,
+            )
             | Self::Client(
                 ClientRole::Echo { .. }
                 | ClientRole::Subscribe
                 | ClientRole::Churn { .. }
+                | ClientRole::WebSocket { .. }
                 | ClientRole::Hold
                 | ClientRole::Stall,
             ) => false,
         }
     }
 
-    fn bytes(self, stats: &Stats) -> u64 {
+    fn bytes(&self, stats: &Stats) -> u64 {
         let counters = stats.measured();
         if self.sends() {
             counters.bytes_sent
@@ -72,7 +80,7 @@ impl Side {
         }
     }
 
-    fn events(self, stats: &Stats) -> u64 {
+    fn events(&self, stats: &Stats) -> u64 {
         match self.unit() {
             Unit::Exchanges | Unit::Bytes => stats.measured().exchanges,
             Unit::Messages => stats.measured().messages,
@@ -248,11 +256,12 @@ impl fmt::Display for Report {
 }
 
 /// The line for the time between two copies of the numbers, `seconds` apart.
-pub fn live_line(side: Side, earlier: &Stats, now: &Stats, seconds: f64) -> String {
+pub fn live_line(side: &Side, earlier: &Stats, now: &Stats, seconds: f64) -> String {
     let open = now.connections.open();
     let errors = now.faults.total();
     // Measuring may have begun in between, and the numbers with it anew.
-    let since = |read: fn(Side, &Stats) -> u64| read(side, now).saturating_sub(read(side, earlier));
+    let since =
+        |read: fn(&Side, &Stats) -> u64| read(side, now).saturating_sub(read(side, earlier));
     let seconds = seconds.max(f64::EPSILON);
     let megabytes = as_f64(since(Side::bytes)) / seconds / 1e6;
     let rate = match side.unit() {
@@ -394,7 +403,7 @@ mod tests {
         let mut now = earlier.stats.clone();
         (0..5).for_each(|_| now.exchanged(Duration::from_millis(1)));
         now.window = Some(now.counters);
-        let line = live_line(ECHO, &earlier.stats, &now, 1.0);
+        let line = live_line(&ECHO, &earlier.stats, &now, 1.0);
         assert!(line.contains(" 5/s"), "{line}");
         assert!(line.contains("max 1000 µs"), "{line}");
     }

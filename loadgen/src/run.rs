@@ -215,7 +215,7 @@ pub fn drive(config: &ClientConfig) -> Result<Handle, Error> {
         let mine = config.clone();
         let ring = UringConfig {
             spin: config.spin,
-            ..ring_of_client(config.role)
+            ..ring_of_client(&config.role)
         };
         let spawned = spawn(index, &config.cpus, ring, move |ring, shared| {
             run_dialer(ring, mine, index, threads, shared)
@@ -314,11 +314,14 @@ fn ring_of_backend(role: BackendRole) -> UringConfig {
             }
         }
         BackendRole::Bulk { .. } => ring_of_bulk(),
-        BackendRole::Echo | BackendRole::Churn { .. } | BackendRole::Hold => UringConfig::default(),
+        BackendRole::Echo
+        | BackendRole::Churn { .. }
+        | BackendRole::WebSocket
+        | BackendRole::Hold => UringConfig::default(),
     }
 }
 
-fn ring_of_client(role: ClientRole) -> UringConfig {
+fn ring_of_client(role: &ClientRole) -> UringConfig {
     match role {
         ClientRole::Bulk {
             direction: Direction::Down | Direction::Up,
@@ -327,6 +330,7 @@ fn ring_of_client(role: ClientRole) -> UringConfig {
         ClientRole::Echo { .. }
         | ClientRole::Subscribe
         | ClientRole::Churn { .. }
+        | ClientRole::WebSocket { .. }
         | ClientRole::Hold
         | ClientRole::Stall => UringConfig::default(),
     }
@@ -354,6 +358,7 @@ fn run_acceptor(
         BackendRole::Echo
         | BackendRole::Bulk { .. }
         | BackendRole::Churn { .. }
+        | BackendRole::WebSocket
         | BackendRole::Hold => None,
     };
     let mut engine = Engine::new(ring, Job::new(Pace::Closed, feed));

@@ -7,6 +7,7 @@ pub(crate) mod echo;
 pub(crate) mod hold;
 pub(crate) mod publish;
 pub(crate) mod subscribe;
+pub(crate) mod websocket;
 
 use crate::fault::Fault;
 use crate::job::Cx;
@@ -53,6 +54,8 @@ pub(crate) enum Part {
     BulkReceive(bulk::Receiver),
     ChurnBackend(churn::Backend),
     ChurnClient(churn::Client),
+    WebSocketBackend(websocket::Backend),
+    WebSocketClient(websocket::Client),
     HoldBackend,
     HoldClient,
     Stall,
@@ -70,6 +73,8 @@ impl Part {
             | Self::BulkReceive(_)
             | Self::ChurnBackend(_)
             | Self::ChurnClient(_)
+            | Self::WebSocketBackend(_)
+            | Self::WebSocketClient(_)
             | Self::HoldBackend
             | Self::HoldClient
             | Self::Stall => Step::Continue,
@@ -86,6 +91,8 @@ impl Part {
             Self::BulkReceive(receiver) => receiver.on_bytes(lease, cx),
             Self::ChurnBackend(backend) => backend.on_bytes(lease, cx),
             Self::ChurnClient(client) => client.on_bytes(lease, cx),
+            Self::WebSocketBackend(backend) => backend.on_bytes(lease, cx),
+            Self::WebSocketClient(client) => client.on_bytes(lease, cx),
             Self::HoldClient => hold::on_surplus(lease, cx),
             // A proxy may announce the client in front of the stream (PROXY protocol): no business of a sender.
             Self::Publish(_) | Self::HoldBackend | Self::Stall => {
@@ -103,7 +110,12 @@ impl Part {
             Self::BulkSend(sender) => sender.on_end(cx),
             Self::BulkReceive(receiver) => receiver.on_end(cx),
             Self::ChurnBackend(backend) => backend.on_end(cx),
-            Self::EchoClient(_) | Self::ChurnClient(_) | Self::HoldClient | Self::Stall => {
+            Self::WebSocketBackend(backend) => backend.on_end(cx),
+            Self::EchoClient(_)
+            | Self::ChurnClient(_)
+            | Self::WebSocketClient(_)
+            | Self::HoldClient
+            | Self::Stall => {
                 cut(cx);
                 Step::Close
             }
@@ -121,6 +133,8 @@ impl Part {
             Self::BulkReceive(receiver) => receiver.outgoing(cx),
             Self::ChurnBackend(backend) => backend.outgoing(),
             Self::ChurnClient(client) => client.outgoing(cx),
+            Self::WebSocketBackend(backend) => backend.outgoing(cx),
+            Self::WebSocketClient(client) => client.outgoing(cx),
             Self::Subscribe(_) | Self::HoldBackend | Self::HoldClient | Self::Stall => {
                 Outgoing::Nothing
             }
@@ -139,6 +153,8 @@ impl Part {
             | Self::BulkReceive(_)
             | Self::ChurnBackend(_)
             | Self::ChurnClient(_)
+            | Self::WebSocketBackend(_)
+            | Self::WebSocketClient(_)
             | Self::HoldBackend
             | Self::HoldClient
             | Self::Stall => rest,
@@ -150,6 +166,7 @@ impl Part {
         match self {
             Self::EchoBackend(backend) => backend.reads(),
             Self::ChurnBackend(backend) => backend.reads(),
+            Self::WebSocketBackend(backend) => backend.reads(),
             Self::BulkReceive(receiver) => receiver.reads(),
             Self::Stall => false,
             Self::EchoClient(_)
@@ -157,6 +174,7 @@ impl Part {
             | Self::Subscribe(_)
             | Self::BulkSend(_)
             | Self::ChurnClient(_)
+            | Self::WebSocketClient(_)
             | Self::HoldBackend
             | Self::HoldClient => true,
         }
@@ -175,6 +193,8 @@ impl Part {
             | Self::BulkSend(_)
             | Self::BulkReceive(_)
             | Self::ChurnBackend(_)
+            | Self::WebSocketBackend(_)
+            | Self::WebSocketClient(_)
             | Self::HoldBackend
             | Self::HoldClient
             | Self::Stall => USUAL,
@@ -185,13 +205,14 @@ impl Part {
     pub(crate) fn wind_down(&mut self) -> Step {
         match self {
             Self::EchoClient(client) => client.wind_down(),
-            Self::ChurnClient(_) => Step::Continue,
+            Self::ChurnClient(_) | Self::WebSocketClient(_) => Step::Continue,
             Self::BulkSend(sender) => sender.wind_down(),
             Self::EchoBackend(_)
             | Self::Publish(_)
             | Self::Subscribe(_)
             | Self::BulkReceive(_)
             | Self::ChurnBackend(_)
+            | Self::WebSocketBackend(_)
             | Self::HoldBackend
             | Self::HoldClient
             | Self::Stall => Step::Close,
@@ -216,6 +237,8 @@ impl Part {
             | Self::BulkSend(_)
             | Self::BulkReceive(_)
             | Self::ChurnClient(_)
+            | Self::WebSocketBackend(_)
+            | Self::WebSocketClient(_)
             | Self::HoldBackend
             | Self::HoldClient
             | Self::Stall => {}
@@ -228,13 +251,16 @@ impl Part {
             Self::EchoClient(_)
             | Self::Subscribe(_)
             | Self::ChurnClient(_)
+            | Self::WebSocketClient(_)
             | Self::HoldClient
             | Self::Stall => true,
             Self::BulkSend(sender) => sender.is_client(),
             Self::BulkReceive(receiver) => receiver.is_client(),
-            Self::EchoBackend(_) | Self::Publish(_) | Self::ChurnBackend(_) | Self::HoldBackend => {
-                false
-            }
+            Self::EchoBackend(_)
+            | Self::Publish(_)
+            | Self::ChurnBackend(_)
+            | Self::WebSocketBackend(_)
+            | Self::HoldBackend => false,
         }
     }
 }

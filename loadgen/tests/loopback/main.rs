@@ -4,3 +4,4 @@
 mod roles;
 mod support;
 mod tamper;
+mod websocket;
