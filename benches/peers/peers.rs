@@ -1,11 +1,8 @@
-//! The peers: where each is found, how it is set up, and how it is started in front of one backend.
-//!
-//! All get the same: one thread, TCP_NODELAY, a backlog and a connection limit that the work does not meet, timeouts that
-//! it does not reach, and no logs.
+//! The peers: where each is found, what distinguishes it, and how it is started in front of its backends.
 
+use crate::configs::{self, Pair};
 use crate::process::{Place, Process, Scratch, free_address};
 use clap::ValueEnum;
-use nix::sys::resource::{Resource, getrlimit};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -15,12 +12,6 @@ use std::process::Command;
 
 /// Where Debian puts nginx's stream module, which its nginx does not carry built in.
 const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
-
-/// Connections that a proxy is told to allow, if descriptors allow it.
-const CONNECTIONS_MAX: u64 = 50_000;
-
-/// Descriptors that are not connections: listeners, pipes, epoll, logs.
-const SPARE_DESCRIPTORS: u64 = 1_000;
 
 /// The lines of haproxy.cfg that make it move both directions by splice(2).
 const SPLICE_ALWAYS: &str = "option splice-request\n    option splice-response";
@@ -174,7 +165,8 @@ impl Peer {
         let command = match self {
             Self::Direct => unreachable!("direct has no process"),
             Self::Nginx => {
-                fs::write(&file, nginx_config(pairs, scratch))?;
+                let load = nginx_stream().unwrap_or_default();
+                fs::write(&file, configs::nginx(pairs, &load, scratch))?;
                 (installed("nginx")?, words(["-e", "stderr", "-c", &config]))
             }
             Self::Haproxy | Self::HaproxySplice | Self::HaproxyAuto | Self::HaproxyBusy => {
@@ -214,7 +206,7 @@ impl Peer {
             | Self::RingwayCopy
             | Self::RingwaySplice => ("", ""),
         };
-        haproxy_config(pairs, global, option)
+        configs::haproxy(pairs, global, option)
     }
 
     fn ringway_config(self, pairs: &[Pair]) -> String {
@@ -231,15 +223,8 @@ impl Peer {
             | Self::HaproxyBusy
             | Self::TokioUring => (NO_SPIN, RELAY_AUTO),
         };
-        ringway_config(pairs, spin, relay)
+        configs::ringway(pairs, spin, relay)
     }
-}
-
-/// One listener of a proxy and where it leads.
-#[derive(Clone, Copy, Debug)]
-struct Pair {
-    listen: SocketAddr,
-    backend: SocketAddr,
 }
 
 /// Free addresses, no two the same.
@@ -269,99 +254,6 @@ impl fmt::Display for Peer {
 /// Where `name` is, of which [`Peer::missing`] has said that it is there.
 fn installed(name: &str) -> io::Result<PathBuf> {
     program(name).ok_or_else(|| io::Error::other(format!("{name} has gone")))
-}
-
-fn nginx_config(pairs: &[Pair], scratch: &Scratch) -> String {
-    let load = nginx_stream().unwrap_or_default();
-    let pid = scratch.path().join("nginx.pid");
-    // nginx counts both sides of a proxied connection.
-    let connections = 2 * connections_max();
-    let server = |pair: &Pair| {
-        format!(
-            "    server {{\n        \
-                 listen {} backlog=4096;\n        \
-                 proxy_pass {};\n        \
-                 proxy_timeout 1h;\n        \
-                 proxy_half_close on;\n        \
-                 tcp_nodelay on;\n    \
-             }}\n",
-            pair.listen, pair.backend
-        )
-    };
-    let servers: String = pairs.iter().map(server).collect();
-    format!(
-        "{load}\n\
-         daemon off;\n\
-         worker_processes 1;\n\
-         pid {pid};\n\
-         events {{ use epoll; worker_connections {connections}; }}\n\
-         stream {{\n{servers}}}\n",
-        pid = pid.display()
-    )
-}
-
-fn haproxy_config(pairs: &[Pair], global: &str, option: &str) -> String {
-    let connections = connections_max();
-    // A quarter of the spare descriptors: each pipe has two.
-    let pipes = SPARE_DESCRIPTORS / 4;
-    let section = |(number, pair): (usize, &Pair)| {
-        format!(
-            "listen peers-{number}\n    \
-                 bind {} backlog 4096\n    \
-                 server backend {}\n    \
-                 {option}\n",
-            pair.listen, pair.backend
-        )
-    };
-    let sections: String = pairs.iter().enumerate().map(section).collect();
-    format!(
-        "global\n    \
-             nbthread 1\n    \
-             maxconn {connections}\n    \
-             maxpipes {pipes}\n    \
-             no strict-limits\n    \
-             {global}\n\
-         defaults\n    \
-             mode tcp\n    \
-             timeout connect 10s\n    \
-             timeout client 1h\n    \
-             timeout server 1h\n\
-         {sections}"
-    )
-}
-
-fn ringway_config(pairs: &[Pair], spin: &str, relay: &str) -> String {
-    let tables = |(number, pair): (usize, &Pair)| {
-        format!(
-            "[[listener]]\n\
-             name = \"peers-{number}\"\n\
-             listen = \"{}\"\n\
-             upstream = \"peers-{number}\"\n\
-             relay = \"{relay}\"\n\
-             idle_timeout = \"1h\"\n\
-             [[upstream]]\n\
-             name = \"peers-{number}\"\n\
-             [[upstream.backend]]\n\
-             address = \"{}\"\n",
-            pair.listen, pair.backend
-        )
-    };
-    let tables: String = pairs.iter().enumerate().map(tables).collect();
-    format!(
-        "[process]\n\
-         workers = 1\n\
-         spin = \"{spin}\"\n\
-         [log]\n\
-         access = \"off\"\n\
-         {tables}"
-    )
-}
-
-/// What every proxy is told to allow: each connection takes two descriptors.
-fn connections_max() -> u64 {
-    let (soft, _) =
-        getrlimit(Resource::RLIMIT_NOFILE).expect("getrlimit of a resource that exists");
-    CONNECTIONS_MAX.min(soft.saturating_sub(SPARE_DESCRIPTORS) / 2)
 }
 
 /// The line of nginx.conf that brings the stream module; empty where it is built in; none where there is none.
