@@ -25,6 +25,9 @@ pub(crate) enum Case {
     Fanout,
     /// Connect, one exchange, close, 64 at a time.
     Churn,
+    /// A new WebSocket for each connection: an upgrade that is balanced by a cookie, one exchange, close, 64 at a time.
+    #[value(name = "websocket")]
+    WebSocket,
     /// Connections without a byte.
     Idle,
     /// 4 streams as fast as they go, backend to client.
@@ -88,6 +91,8 @@ pub(crate) struct Load {
     pub(crate) drive: String,
     /// How many connections at once.
     pub(crate) connections: u32,
+    /// To how many addresses the proxy may go.
+    pub(crate) backends: usize,
     /// The clients spin instead of sleeping.
     pub(crate) spins: bool,
     /// It is there to be in the way, at the proxy: on the load's own CPU it gives way to what is measured.
@@ -101,6 +106,7 @@ impl Load {
             serve,
             drive: drive.into(),
             connections,
+            backends: 1,
             spins: false,
             yields: false,
         }
@@ -108,6 +114,14 @@ impl Load {
 
     fn named(self, name: &'static str) -> Self {
         Self { name, ..self }
+    }
+
+    /// A proxy with nothing to choose from need not choose.
+    fn balanced(self) -> Self {
+        Self {
+            backends: 2,
+            ..self
+        }
     }
 
     fn yielding(self) -> Self {
@@ -166,12 +180,13 @@ pub(crate) enum Metric {
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Echo1000,
         Self::Echo64,
         Self::Rtt,
         Self::Fanout,
         Self::Churn,
+        Self::WebSocket,
         Self::Idle,
         Self::BulkDown4,
         Self::BulkDown64,
@@ -196,7 +211,7 @@ impl Case {
             | Self::Turn64k
             | Self::Turn256k => Method::Work(Unit::RoundTrip),
             Self::Fanout => Method::Work(Unit::Message),
-            Self::Churn => Method::Work(Unit::Connection),
+            Self::Churn | Self::WebSocket => Method::Work(Unit::Connection),
             Self::BulkDown4 | Self::BulkDown64 | Self::BulkUp4 | Self::BulkUp64 => {
                 Method::Work(Unit::Gigabyte)
             }
@@ -230,16 +245,18 @@ impl Case {
     pub(crate) fn suits(self, peer: Peer) -> bool {
         match peer {
             Peer::Ringway => true,
+            Peer::RingwayHttp | Peer::NginxHttp | Peer::HaproxyHttp => self == Self::WebSocket,
             Peer::RingwayCopy | Peer::RingwaySplice => self.is_turn(),
             Peer::Direct => !matches!(self, Self::Idle | Self::Stall),
-            Peer::Nginx => !self.is_turn(),
-            Peer::Haproxy => self != Self::Mix && !self.is_turn(),
-            Peer::HaproxySplice => self != Self::Rtt && !self.is_turn(),
+            Peer::Nginx => !self.is_turn() && self != Self::WebSocket,
+            Peer::Haproxy => !matches!(self, Self::Mix | Self::WebSocket) && !self.is_turn(),
+            Peer::HaproxySplice => !matches!(self, Self::Rtt | Self::WebSocket) && !self.is_turn(),
             Peer::HaproxyAuto => self == Self::Mix || self.method() == Method::Work(Unit::Gigabyte),
             Peer::HaproxyBusy | Peer::RingwaySpin => self == Self::Rtt,
             // It has one listener, for one kind of work.
             Peer::TokioUring => {
-                !matches!(self, Self::Rtt | Self::Mix | Self::Flood) && !self.is_turn()
+                !matches!(self, Self::Rtt | Self::Mix | Self::Flood | Self::WebSocket)
+                    && !self.is_turn()
             }
         }
     }
@@ -256,6 +273,7 @@ impl Case {
     pub(crate) fn ours(self) -> Peer {
         match self {
             Self::Rtt => Peer::RingwaySpin,
+            Self::WebSocket => Peer::RingwayHttp,
             Self::Echo1000
             | Self::Echo64
             | Self::Fanout
@@ -286,6 +304,7 @@ impl Case {
             Self::Rtt => vec![Load::new("echo", "echo --size 128", 1).spinning()],
             Self::Fanout => vec![feed(effort)],
             Self::Churn => vec![Load::new("churn", "churn", many(64))],
+            Self::WebSocket => vec![Load::new("websocket", "websocket", many(64)).balanced()],
             Self::Idle => vec![Load::new("hold", "hold", many(IDLE_CONNECTIONS))],
             Self::BulkDown4 => vec![Load::new(down, down, 4)],
             Self::BulkDown64 => vec![Load::new(down, down, many(64))],
@@ -314,6 +333,9 @@ impl Case {
             Self::Echo64 => "Echo of 128 B, 64 connections",
             Self::Fanout => "Fan-out: 128 B to 1,000 subscribers, 20 times a second",
             Self::Churn => "Connect, exchange, close: 64 at a time",
+            Self::WebSocket => {
+                "New WebSocket sessions: upgrade by cookie, one exchange, close; 64 at a time"
+            }
             Self::Idle => "9,000 idle connections",
             Self::Rtt => "Round trip of 128 B on one connection",
             Self::BulkDown4 => "Bulk: 4 streams from backend to client",

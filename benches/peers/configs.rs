@@ -13,57 +13,126 @@ const CONNECTIONS_MAX: u64 = 50_000;
 /// Descriptors that are not connections: listeners, pipes, epoll, logs.
 const SPARE_DESCRIPTORS: u64 = 1_000;
 
+/// The cookie by which proxies that read requests choose a backend: another one in each of loadgen's sessions.
+const COOKIE: &str = "session_id";
+
 /// One listener of a proxy and where it leads.
-#[derive(Clone, Debug)]
-pub(crate) struct Pair {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Route<'a> {
     pub(crate) listen: SocketAddr,
-    pub(crate) backend: SocketAddr,
+    pub(crate) backends: &'a [SocketAddr],
 }
 
-/// nginx.conf; `load` is the line that brings the stream module.
-pub(crate) fn nginx(pairs: &[Pair], load: &str, scratch: &Scratch) -> String {
-    let pid = scratch.path().join("nginx.pid");
-    // nginx counts both sides of a proxied connection.
-    let connections = 2 * connections_max();
-    let server = |pair: &Pair| {
+/// What a proxy looks at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    /// Nothing.
+    Tcp,
+    /// The request's head, in which [`COOKIE`] says which backend it is for.
+    Http,
+}
+
+/// nginx.conf for streams; `load` is the line that brings the module.
+pub(crate) fn nginx_stream(routes: &[Route<'_>], load: &str, scratch: &Scratch) -> String {
+    let server = |(number, route): (usize, &Route<'_>)| {
         format!(
-            "    server {{\n        \
+            "    upstream peers-{number} {{ {} }}\n    \
+             server {{\n        \
                  listen {} backlog=4096;\n        \
-                 proxy_pass {};\n        \
+                 proxy_pass peers-{number};\n        \
                  proxy_timeout 1h;\n        \
                  proxy_half_close on;\n        \
                  tcp_nodelay on;\n    \
              }}\n",
-            pair.listen, pair.backend
+            nginx_servers(route),
+            route.listen
         )
     };
-    let servers: String = pairs.iter().map(server).collect();
+    let servers: String = routes.iter().enumerate().map(server).collect();
+    let process = nginx_process(scratch);
+    format!("{load}\n{process}stream {{\n{servers}}}\n")
+}
+
+/// nginx.conf for HTTP. The fields of the upgrade are what nginx's own page on WebSocket proxying says; a client's Host is
+/// passed on, as the other proxies do.
+pub(crate) fn nginx_http(routes: &[Route<'_>], scratch: &Scratch) -> String {
+    let server = |(number, route): (usize, &Route<'_>)| {
+        format!(
+            "    upstream peers-{number} {{ hash $cookie_{COOKIE} consistent; {} }}\n    \
+             server {{\n        \
+                 listen {} backlog=4096;\n        \
+                 location / {{\n            \
+                     proxy_pass http://peers-{number};\n            \
+                     proxy_http_version 1.1;\n            \
+                     proxy_set_header Host $http_host;\n            \
+                     proxy_set_header Upgrade $http_upgrade;\n            \
+                     proxy_set_header Connection upgrade;\n            \
+                     proxy_read_timeout 1h;\n            \
+                     proxy_send_timeout 1h;\n        \
+                 }}\n    \
+             }}\n",
+            nginx_servers(route),
+            route.listen
+        )
+    };
+    let servers: String = routes.iter().enumerate().map(server).collect();
+    // nginx makes these folders when it starts, used or not, by default where only root may.
+    let folders: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|name| format!("    {name}_temp_path {};\n", scratch.file(name).display()))
+        .concat();
+    let process = nginx_process(scratch);
     format!(
-        "{load}\n\
-         daemon off;\n\
+        "{process}\
+         http {{\n    \
+             access_log off;\n    \
+             tcp_nodelay on;\n\
+             {folders}{servers}\
+         }}\n"
+    )
+}
+
+fn nginx_servers(route: &Route<'_>) -> String {
+    let server = |backend| format!("server {backend};");
+    route.backends.iter().map(server).collect()
+}
+
+fn nginx_process(scratch: &Scratch) -> String {
+    // nginx counts both sides of a proxied connection.
+    let connections = 2 * connections_max();
+    format!(
+        "daemon off;\n\
          worker_processes 1;\n\
          pid {pid};\n\
-         events {{ use epoll; worker_connections {connections}; }}\n\
-         stream {{\n{servers}}}\n",
-        pid = pid.display()
+         events {{ use epoll; worker_connections {connections}; }}\n",
+        pid = scratch.file("nginx.pid").display()
     )
 }
 
 /// haproxy.cfg.
-pub(crate) fn haproxy(pairs: &[Pair], global: &str, option: &str) -> String {
+pub(crate) fn haproxy(routes: &[Route<'_>], mode: Mode, global: &str, option: &str) -> String {
     let connections = connections_max();
     // A quarter of the spare descriptors: each pipe has two.
     let pipes = SPARE_DESCRIPTORS / 4;
-    let section = |(number, pair): (usize, &Pair)| {
+    let (mode, balance) = match mode {
+        Mode::Tcp => ("tcp", String::new()),
+        Mode::Http => (
+            "http",
+            format!("balance hash req.cook({COOKIE})\n    hash-type consistent"),
+        ),
+    };
+    let section = |(number, route): (usize, &Route<'_>)| {
+        let server = |(n, backend)| format!("    server backend-{n} {backend}\n");
+        let servers: String = route.backends.iter().enumerate().map(server).collect();
         format!(
             "listen peers-{number}\n    \
                  bind {} backlog 4096\n    \
-                 server backend {}\n    \
-                 {option}\n",
-            pair.listen, pair.backend
+                 {balance}\n    \
+                 {option}\n\
+             {servers}",
+            route.listen
         )
     };
-    let sections: String = pairs.iter().enumerate().map(section).collect();
+    let sections: String = routes.iter().enumerate().map(section).collect();
     format!(
         "global\n    \
              nbthread 1\n    \
@@ -72,32 +141,43 @@ pub(crate) fn haproxy(pairs: &[Pair], global: &str, option: &str) -> String {
              no strict-limits\n    \
              {global}\n\
          defaults\n    \
-             mode tcp\n    \
+             mode {mode}\n    \
              timeout connect 10s\n    \
              timeout client 1h\n    \
-             timeout server 1h\n\
+             timeout server 1h\n    \
+             timeout tunnel 1h\n\
          {sections}"
     )
 }
 
 /// ringway.toml.
-pub(crate) fn ringway(pairs: &[Pair], spin: &str, relay: &str) -> String {
-    let tables = |(number, pair): (usize, &Pair)| {
+pub(crate) fn ringway(routes: &[Route<'_>], mode: Mode, spin: &str, relay: &str) -> String {
+    let (mode, balance) = match mode {
+        Mode::Tcp => ("tcp", "balance = \"ip_hash\"".to_owned()),
+        Mode::Http => (
+            "http",
+            format!("balance = \"hash\"\nhash_key = [\"cookie:{COOKIE}\"]"),
+        ),
+    };
+    let tables = |(number, route): (usize, &Route<'_>)| {
+        let backend = |backend| format!("[[upstream.backend]]\naddress = \"{backend}\"\n");
+        let backends: String = route.backends.iter().map(backend).collect();
         format!(
             "[[listener]]\n\
              name = \"peers-{number}\"\n\
              listen = \"{}\"\n\
              upstream = \"peers-{number}\"\n\
+             mode = \"{mode}\"\n\
              relay = \"{relay}\"\n\
              idle_timeout = \"1h\"\n\
              [[upstream]]\n\
              name = \"peers-{number}\"\n\
-             [[upstream.backend]]\n\
-             address = \"{}\"\n",
-            pair.listen, pair.backend
+             {balance}\n\
+             {backends}",
+            route.listen
         )
     };
-    let tables: String = pairs.iter().enumerate().map(tables).collect();
+    let tables: String = routes.iter().enumerate().map(tables).collect();
     format!(
         "[process]\n\
          workers = 1\n\

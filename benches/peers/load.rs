@@ -1,7 +1,7 @@
 //! The load: the `loadgen` command of this workspace, as backend and as clients, and what it counts.
 
 use crate::cases::{Effort, Load, Unit};
-use crate::process::{Place, Process, Scratch, free_address, wait};
+use crate::process::{Place, Process, Scratch, free_addresses, wait};
 use serde::Deserialize;
 use std::fs;
 use std::io;
@@ -70,19 +70,22 @@ impl Loadgen {
         Ok(Self(target.join("release/loadgen")))
     }
 
-    /// Starts the backend of `load` and waits until it listens.
+    /// Starts the backends of `load`, all in one process, and waits until they listen.
     pub(crate) fn serve(
         &self,
         load: &Load,
         scratch: &Scratch,
-    ) -> io::Result<(Process, SocketAddr)> {
-        let address = free_address()?;
+    ) -> io::Result<(Process, Vec<SocketAddr>)> {
+        let addresses = free_addresses(load.backends)?;
         let mut args = words("serve", load.serve);
-        args.extend(["--listen".to_owned(), address.to_string()]);
+        let listen: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+        args.extend(["--listen".to_owned(), listen.join(",")]);
         let name = format!("backend-{}", load.name);
         let mut process = Process::start(&name, load.place(), &self.0, &args, scratch)?;
-        process.await_listening(address)?;
-        Ok((process, address))
+        for &address in &addresses {
+            process.await_listening(address)?;
+        }
+        Ok((process, addresses))
     }
 
     /// Starts the clients of `load`; they end after `seconds` of measured time.

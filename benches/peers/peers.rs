@@ -1,7 +1,7 @@
 //! The peers: where each is found, what distinguishes it, and how it is started in front of its backends.
 
-use crate::configs::{self, Pair};
-use crate::process::{Place, Process, Scratch, free_address};
+use crate::configs::{self, Mode, Route};
+use crate::process::{Place, Process, Scratch, free_addresses};
 use clap::ValueEnum;
 use std::fmt;
 use std::fs;
@@ -39,6 +39,8 @@ pub(crate) enum Peer {
     Direct,
     /// nginx's stream module.
     Nginx,
+    /// nginx's http module, which reads the request, writes one of its own, and then relays.
+    NginxHttp,
     /// HAProxy in TCP mode, copying.
     Haproxy,
     /// HAProxy told to splice always: left to choose (`option splice-auto`), 2.6 splices nothing of what comes over
@@ -48,10 +50,14 @@ pub(crate) enum Peer {
     HaproxyAuto,
     /// HAProxy that polls instead of sleeping.
     HaproxyBusy,
+    /// HAProxy in HTTP mode.
+    HaproxyHttp,
     /// The relay in `tokio_uring_relay`.
     TokioUring,
     /// Ourselves.
     Ringway,
+    /// Ourselves in HTTP mode: the request's head is read and passed on.
+    RingwayHttp,
     /// Ourselves, awake between messages.
     RingwaySpin,
     /// Ourselves, told to copy always.
@@ -62,22 +68,25 @@ pub(crate) enum Peer {
 
 /// A proxy that takes connections, or the backend itself in place of one.
 pub(crate) struct Proxy {
-    /// Where clients connect, one address for each backend.
+    /// Where clients connect, one address for each load.
     pub(crate) addresses: Vec<SocketAddr>,
     /// None: there is no proxy.
     pub(crate) process: Option<Process>,
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Direct,
         Self::Nginx,
+        Self::NginxHttp,
         Self::Haproxy,
         Self::HaproxySplice,
         Self::HaproxyAuto,
         Self::HaproxyBusy,
+        Self::HaproxyHttp,
         Self::TokioUring,
         Self::Ringway,
+        Self::RingwayHttp,
         Self::RingwaySpin,
         Self::RingwayCopy,
         Self::RingwaySplice,
@@ -89,15 +98,22 @@ impl Peer {
             Self::Direct
             | Self::TokioUring
             | Self::Ringway
+            | Self::RingwayHttp
             | Self::RingwaySpin
             | Self::RingwayCopy
             | Self::RingwaySplice => None,
-            Self::Haproxy | Self::HaproxySplice | Self::HaproxyAuto | Self::HaproxyBusy => {
-                match program("haproxy") {
-                    Some(_) => None,
-                    None => Some("HAProxy is missing: apt-get install haproxy".to_owned()),
-                }
-            }
+            Self::Haproxy
+            | Self::HaproxySplice
+            | Self::HaproxyAuto
+            | Self::HaproxyBusy
+            | Self::HaproxyHttp => match program("haproxy") {
+                Some(_) => None,
+                None => Some("HAProxy is missing: apt-get install haproxy".to_owned()),
+            },
+            Self::NginxHttp => match program("nginx") {
+                Some(_) => None,
+                None => Some("nginx is missing: apt-get install nginx".to_owned()),
+            },
             Self::Nginx => match (program("nginx"), nginx_stream()) {
                 (Some(_), Some(_)) => None,
                 (None, _) | (_, None) => Some(
@@ -119,10 +135,12 @@ impl Peer {
             | Self::RingwaySpin
             | Self::RingwayCopy
             | Self::RingwaySplice => None,
-            Self::Nginx => version_line("nginx"),
-            Self::Haproxy => version_line("haproxy"),
+            Self::Nginx | Self::NginxHttp => version_line("nginx"),
+            Self::Haproxy | Self::HaproxyHttp => version_line("haproxy"),
             Self::TokioUring => Some("tokio-uring 0.5, a plain relay".to_owned()),
-            Self::Ringway => Some(format!("ringway {}", env!("CARGO_PKG_VERSION"))),
+            Self::Ringway | Self::RingwayHttp => {
+                Some(format!("ringway {}", env!("CARGO_PKG_VERSION")))
+            }
         }
     }
 
@@ -130,25 +148,29 @@ impl Peer {
     pub(crate) fn is_ringway(self) -> bool {
         matches!(
             self,
-            Self::Ringway | Self::RingwaySpin | Self::RingwayCopy | Self::RingwaySplice
+            Self::Ringway
+                | Self::RingwayHttp
+                | Self::RingwaySpin
+                | Self::RingwayCopy
+                | Self::RingwaySplice
         )
     }
 
-    /// Starts it in front of each of `backends` and waits until it listens.
-    pub(crate) fn start(self, backends: &[SocketAddr], scratch: &Scratch) -> io::Result<Proxy> {
+    /// Starts it in front of the backends of each load and waits until it listens.
+    pub(crate) fn start(self, loads: &[Vec<SocketAddr>], scratch: &Scratch) -> io::Result<Proxy> {
         if self == Self::Direct {
             return Ok(Proxy {
-                addresses: backends.to_vec(),
+                addresses: loads.iter().map(|backends| backends[0]).collect(),
                 process: None,
             });
         }
-        let addresses = free_addresses(backends.len())?;
-        let pairs: Vec<Pair> = addresses
+        let addresses = free_addresses(loads.len())?;
+        let routes: Vec<_> = addresses
             .iter()
-            .zip(backends)
-            .map(|(&listen, &backend)| Pair { listen, backend })
+            .zip(loads)
+            .map(|(&listen, backends)| Route { listen, backends })
             .collect();
-        let (program, args) = self.command(&pairs, scratch)?;
+        let (program, args) = self.command(&routes, scratch)?;
         let mut process = Process::start(&self.to_string(), Place::Proxy, &program, args, scratch)?;
         for &address in &addresses {
             process.await_listening(address)?;
@@ -159,30 +181,52 @@ impl Peer {
         })
     }
 
-    fn command(self, pairs: &[Pair], scratch: &Scratch) -> io::Result<(PathBuf, Vec<String>)> {
+    fn command(
+        self,
+        routes: &[Route<'_>],
+        scratch: &Scratch,
+    ) -> io::Result<(PathBuf, Vec<String>)> {
         let file = scratch.file(&format!("{self}.conf"));
         let config = file.display().to_string();
         let command = match self {
             Self::Direct => unreachable!("direct has no process"),
             Self::Nginx => {
                 let load = nginx_stream().unwrap_or_default();
-                fs::write(&file, configs::nginx(pairs, &load, scratch))?;
+                fs::write(&file, configs::nginx_stream(routes, &load, scratch))?;
                 (installed("nginx")?, words(["-e", "stderr", "-c", &config]))
             }
-            Self::Haproxy | Self::HaproxySplice | Self::HaproxyAuto | Self::HaproxyBusy => {
-                fs::write(&file, self.haproxy_config(pairs))?;
+            Self::NginxHttp => {
+                fs::write(&file, configs::nginx_http(routes, scratch))?;
+                (installed("nginx")?, words(["-e", "stderr", "-c", &config]))
+            }
+            Self::Haproxy
+            | Self::HaproxySplice
+            | Self::HaproxyAuto
+            | Self::HaproxyBusy
+            | Self::HaproxyHttp => {
+                fs::write(&file, self.haproxy_config(routes))?;
                 (installed("haproxy")?, words(["-q", "-db", "-f", &config]))
             }
             Self::TokioUring => {
-                let [Pair { listen, backend }] = pairs else {
-                    return Err(io::Error::other("this relay has one listener alone"));
+                let [
+                    Route {
+                        listen,
+                        backends: [backend],
+                    },
+                ] = routes
+                else {
+                    return Err(io::Error::other("this relay has one way to go"));
                 };
                 let (listen, backend) = (listen.to_string(), backend.to_string());
                 let args = words(["tokio-uring-relay", &listen, &backend]);
                 (std::env::current_exe()?, args)
             }
-            Self::Ringway | Self::RingwaySpin | Self::RingwayCopy | Self::RingwaySplice => {
-                fs::write(&file, self.ringway_config(pairs))?;
+            Self::Ringway
+            | Self::RingwayHttp
+            | Self::RingwaySpin
+            | Self::RingwayCopy
+            | Self::RingwaySplice => {
+                fs::write(&file, self.ringway_config(routes))?;
                 (
                     env!("CARGO_BIN_EXE_ringway").into(),
                     words(["run", "-c", &config]),
@@ -192,51 +236,62 @@ impl Peer {
         Ok(command)
     }
 
-    fn haproxy_config(self, pairs: &[Pair]) -> String {
+    fn haproxy_config(self, routes: &[Route<'_>]) -> String {
         let (global, option) = match self {
             Self::HaproxySplice => ("", SPLICE_ALWAYS),
             Self::HaproxyAuto => ("", SPLICE_AUTO),
             Self::HaproxyBusy => (BUSY_POLLING, ""),
             Self::Haproxy
+            | Self::HaproxyHttp
             | Self::Direct
             | Self::Nginx
+            | Self::NginxHttp
             | Self::TokioUring
             | Self::Ringway
+            | Self::RingwayHttp
             | Self::RingwaySpin
             | Self::RingwayCopy
             | Self::RingwaySplice => ("", ""),
         };
-        configs::haproxy(pairs, global, option)
+        configs::haproxy(routes, self.mode(), global, option)
     }
 
-    fn ringway_config(self, pairs: &[Pair]) -> String {
+    fn ringway_config(self, routes: &[Route<'_>]) -> String {
         let (spin, relay) = match self {
             Self::RingwaySpin => (SPIN, RELAY_AUTO),
             Self::RingwayCopy => (NO_SPIN, "copy"),
             Self::RingwaySplice => (NO_SPIN, "splice"),
             Self::Ringway
+            | Self::RingwayHttp
             | Self::Direct
+            | Self::Nginx
+            | Self::NginxHttp
+            | Self::Haproxy
+            | Self::HaproxySplice
+            | Self::HaproxyAuto
+            | Self::HaproxyBusy
+            | Self::HaproxyHttp
+            | Self::TokioUring => (NO_SPIN, RELAY_AUTO),
+        };
+        configs::ringway(routes, self.mode(), spin, relay)
+    }
+
+    fn mode(self) -> Mode {
+        match self {
+            Self::NginxHttp | Self::HaproxyHttp | Self::RingwayHttp => Mode::Http,
+            Self::Direct
             | Self::Nginx
             | Self::Haproxy
             | Self::HaproxySplice
             | Self::HaproxyAuto
             | Self::HaproxyBusy
-            | Self::TokioUring => (NO_SPIN, RELAY_AUTO),
-        };
-        configs::ringway(pairs, spin, relay)
-    }
-}
-
-/// Free addresses, no two the same.
-fn free_addresses(count: usize) -> io::Result<Vec<SocketAddr>> {
-    let mut addresses = Vec::new();
-    while addresses.len() < count {
-        let address = free_address()?;
-        if !addresses.contains(&address) {
-            addresses.push(address);
+            | Self::TokioUring
+            | Self::Ringway
+            | Self::RingwaySpin
+            | Self::RingwayCopy
+            | Self::RingwaySplice => Mode::Tcp,
         }
     }
-    Ok(addresses)
 }
 
 impl fmt::Display for Peer {

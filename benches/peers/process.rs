@@ -57,10 +57,6 @@ impl Scratch {
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
 }
 
 impl Drop for Scratch {
@@ -167,9 +163,12 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<()> {
     Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
 }
 
-/// An address of this machine that nobody listens on at the moment.
-pub(crate) fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+/// Addresses of this machine that nobody listens on at the moment, no two the same.
+pub(crate) fn free_addresses(count: usize) -> io::Result<Vec<SocketAddr>> {
+    // All are held until the last is found.
+    let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let listeners = (0..count).map(bind).collect::<io::Result<Vec<_>>>()?;
+    listeners.iter().map(TcpListener::local_addr).collect()
 }
 
 /// Looks again and again until `done`, for at most `limit`.

@@ -62,7 +62,12 @@ fn provenance(peers: &[Peer], runs: &[Run]) -> String {
         .skip(1)
         .filter(|word| word != "--bench")
         .collect();
-    let versions: Vec<_> = peers.iter().filter_map(|peer| peer.version()).collect();
+    let mut versions = Vec::new();
+    for version in peers.iter().filter_map(|peer| peer.version()) {
+        if !versions.contains(&version) {
+            versions.push(version);
+        }
+    }
     format!(
         "{date}, Linux {kernel}, {cpu}. {versions}.\n\n\
          `cargo bench --bench peers -- {args}`\n\n\
