@@ -2,7 +2,9 @@
 
 use crate::scripted::{Arrival, Phase, Receive, Scripted, bell};
 use clap::ValueEnum;
-use ringway::config::{Backend, Config, Listener, Log, Process, Relay, Upstream};
+use ringway::config::{
+    Backend, Balance, Config, HashKey, Listener, Log, Mode, Process, Relay, Upstream,
+};
 use ringway::ring::Lane;
 use ringway::upstream::Snapshot;
 use ringway::worker::{
@@ -30,6 +32,8 @@ pub(crate) enum Case {
     Fanout,
     /// Accept, dial, one message, FIN both ways, close; 64 connections at a time
     Churn,
+    /// The same where the message is a browser's request for a WebSocket, and a cookie in it chooses the backend
+    Upgrade,
     /// 64 KiB from the backend in full buffers, copied
     Bulk,
 }
@@ -39,16 +43,22 @@ const BUFFER: u16 = 4096;
 const MANY: u16 = 1000;
 const TRAIN: u64 = 16;
 const CHURN: u16 = 64;
+
+/// What Chromium sends, 548 bytes, and the cookie in it that differs from browser to browser.
+const REQUEST: &[u8] = include_bytes!("../../fuzz/corpus/http_head/chromium");
+const COOKIE: &str = "session";
+
 const WINDOW: usize = 16;
 
 impl Case {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Echo128,
         Self::EchoSingle,
         Self::Quiet,
         Self::Train,
         Self::Fanout,
         Self::Churn,
+        Self::Upgrade,
         Self::Bulk,
     ];
 
@@ -58,7 +68,7 @@ impl Case {
             Self::Echo128 | Self::EchoSingle | Self::Quiet | Self::Train | Self::Fanout => {
                 "message"
             }
-            Self::Churn => "connection",
+            Self::Churn | Self::Upgrade => "connection",
             Self::Bulk => "64 KiB",
         }
     }
@@ -70,7 +80,7 @@ impl Case {
             Self::Quiet => 2,
             Self::Train => TRAIN,
             Self::Fanout => MANY.into(),
-            Self::Churn => CHURN.into(),
+            Self::Churn | Self::Upgrade => CHURN.into(),
             Self::Bulk => 1,
         }
     }
@@ -82,7 +92,7 @@ impl Case {
 
     /// Plays so many rounds, all of them counted, after a warm-up that is not. How many units that was.
     pub(crate) fn play(self, rounds: u64) -> io::Result<u64> {
-        let mut stage = Stage::new(self.receive());
+        let mut stage = Stage::new(self.receive(), self.mode());
         stage.connect(self.connections())?;
         for _ in 0..WARM_UP {
             self.round(&mut stage)?;
@@ -99,9 +109,26 @@ impl Case {
     fn receive(self) -> Receive {
         match self {
             Self::EchoSingle => Receive::Single,
-            Self::Echo128 | Self::Quiet | Self::Train | Self::Fanout | Self::Churn | Self::Bulk => {
-                Receive::Multishot
-            }
+            Self::Echo128
+            | Self::Quiet
+            | Self::Train
+            | Self::Fanout
+            | Self::Churn
+            | Self::Upgrade
+            | Self::Bulk => Receive::Multishot,
+        }
+    }
+
+    fn mode(self) -> Mode {
+        match self {
+            Self::Upgrade => Mode::Http,
+            Self::Echo128
+            | Self::EchoSingle
+            | Self::Quiet
+            | Self::Train
+            | Self::Fanout
+            | Self::Churn
+            | Self::Bulk => Mode::Tcp,
         }
     }
 
@@ -110,7 +137,7 @@ impl Case {
         match self {
             Self::Echo128 | Self::EchoSingle | Self::Fanout => MANY,
             Self::Quiet | Self::Train | Self::Bulk => 1,
-            Self::Churn => 0,
+            Self::Churn | Self::Upgrade => 0,
         }
     }
 
@@ -120,6 +147,7 @@ impl Case {
             Self::Train => stage.train(),
             Self::Fanout => stage.fanout(),
             Self::Churn => stage.churn(),
+            Self::Upgrade => stage.upgrade(),
             Self::Bulk => stage.bulk(),
         }
     }
@@ -145,13 +173,13 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(receive: Receive) -> Self {
+    fn new(receive: Receive, mode: Mode) -> Self {
         let mut ring = Scripted::new(receive);
         let (post, mailbox) = Mailbox::simulated(bell());
         let (journal, records) = sync_channel(usize::from(CHURN));
         let setup = Setup {
             worker: 0,
-            snapshot: Snapshot::new(Arc::new(config())),
+            snapshot: Snapshot::new(Arc::new(config(mode))),
             listeners: vec![(0, ring.socket())],
             limits: Arc::new(Limits::new(0, vec![0])),
             connections_max: 2 * u32::from(MANY),
@@ -189,13 +217,17 @@ impl Stage {
 
     /// So many more open connections: accepted, then dialed.
     fn connect(&mut self, count: u16) -> io::Result<()> {
-        let first = self.clients;
-        self.clients = first.wrapping_add(count);
-        self.turn()?;
-        self.bring((0..count).map(|n| Arrival::Client(client(first.wrapping_add(n)))))?;
+        self.accept(count)?;
         self.turn()?;
         self.open.append(&mut self.worker.ring().dialed);
         Ok(())
+    }
+
+    fn accept(&mut self, count: u16) -> io::Result<()> {
+        let first = self.clients;
+        self.clients = first.wrapping_add(count);
+        self.turn()?;
+        self.bring((0..count).map(|n| Arrival::Client(client(first.wrapping_add(n)))))
     }
 
     fn echo(&mut self) -> io::Result<()> {
@@ -222,6 +254,25 @@ impl Stage {
     fn churn(&mut self) -> io::Result<()> {
         self.connect(CHURN)?;
         self.bring_each(|slot| Arrival::Bytes(slot, Lane::A, MESSAGE))?;
+        self.close()
+    }
+
+    /// Nothing is dialed before a head has said where to, and then the head is the message.
+    fn upgrade(&mut self) -> io::Result<()> {
+        self.accept(CHURN)?;
+        self.turn()?;
+        let first = self.clients.wrapping_sub(CHURN);
+        let clients = (0..CHURN).zip(self.worker.ring().heard());
+        let said = |(n, slot)| Arrival::Words(slot, Lane::A, request(first.wrapping_add(n)));
+        let requests = clients.map(said);
+        self.bring(requests)?;
+        self.turn()?;
+        self.open.append(&mut self.worker.ring().dialed);
+        self.close()
+    }
+
+    /// FIN both ways on each, and nothing is left but what the log is told.
+    fn close(&mut self) -> io::Result<()> {
         self.bring_each(|slot| Arrival::Fin(slot, Lane::A))?;
         self.bring_each(|slot| Arrival::Fin(slot, Lane::B))?;
         self.open.clear();
@@ -249,12 +300,19 @@ fn counted_worker_turn(worker: &mut Worker<Scripted>) -> io::Result<Life> {
     worker.turn()
 }
 
-fn config() -> Config {
+fn config(mode: Mode) -> Config {
     let backend = |last| Backend::new(SocketAddr::from(([192, 0, 2, last], 80)));
-    let upstream = Upstream::new("u".to_owned(), (1..=4).map(backend).collect());
+    let mut upstream = Upstream::new("u".to_owned(), (1..=4).map(backend).collect());
     // An adaptive half would leave the copying engine in the middle of a count.
     let mut listener = Listener::new("l".to_owned(), Vec::new(), 0);
     listener.relay = Relay::Copy;
+    listener.mode = mode;
+    if mode == Mode::Http {
+        upstream.balance = Balance::Hash;
+        upstream
+            .hash_key
+            .insert(0, HashKey::Cookie(COOKIE.to_owned()));
+    }
     Config {
         process: Process::default(),
         log: Log::default(),
@@ -267,4 +325,16 @@ fn config() -> Config {
 fn client(n: u16) -> SocketAddr {
     let [high, low] = n.to_be_bytes();
     SocketAddr::from(([10, 0, high, low], 50_000))
+}
+
+/// Client `n`'s request: the first digits of its cookie are its own.
+fn request(n: u16) -> Vec<u8> {
+    let mut request = REQUEST.to_vec();
+    let name = format!("Cookie: {COOKIE}=");
+    let at = request
+        .windows(name.len())
+        .position(|bytes| bytes == name.as_bytes());
+    let value = at.expect("the request has this cookie") + name.len();
+    request[value..value + 4].copy_from_slice(format!("{n:04x}").as_bytes());
+    request
 }

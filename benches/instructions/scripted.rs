@@ -12,12 +12,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// What happens in the next turn.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Arrival {
     /// A client connects.
     Client(SocketAddr),
     /// That many bytes, at most a buffer, come from this lane of this slot.
     Bytes(u32, Lane, u16),
+    /// These bytes, at most a buffer, for a worker that reads what they say.
+    Words(u32, Lane, Vec<u8>),
     /// The peer behind this lane of this slot sends FIN.
     Fin(u32, Lane),
 }
@@ -70,6 +72,8 @@ const TURN: Duration = Duration::from_millis(1);
 /// As many buffers, as large, as a worker has.
 const BUFFERS: (u16, u16) = (8192, 4096);
 
+const ENOUGH_BUFFERS: &str = "far more buffers than messages in flight";
+
 impl Scripted {
     pub(crate) fn new(receive: Receive) -> Self {
         Self {
@@ -89,6 +93,13 @@ impl Scripted {
     pub(crate) fn socket(&mut self) -> Sock {
         self.sockets += 1;
         Sock::simulated(self.sockets)
+    }
+
+    /// Slots whose client is being read.
+    pub(crate) fn heard(&self) -> Vec<u32> {
+        let slots = (0..).zip(&self.armed);
+        let heard = slots.filter(|(_, [client, _])| client.is_some());
+        heard.map(|(slot, _)| slot).collect()
     }
 
     fn play(&mut self, ops: &mut Ops, done: &mut Vec<Completion>) {
@@ -149,7 +160,15 @@ impl Scripted {
                     more: true,
                 },
             },
-            Arrival::Bytes(slot, lane, bytes) => self.receive(slot, lane, bytes),
+            Arrival::Bytes(slot, lane, bytes) => {
+                let id = self.buffers.lend().expect(ENOUGH_BUFFERS);
+                let lease = self.buffers.take_back(id, bytes.into());
+                self.receive(slot, lane, lease)
+            }
+            Arrival::Words(slot, lane, words) => {
+                let lease = self.buffers.write(&words).expect(ENOUGH_BUFFERS);
+                self.receive(slot, lane, lease)
+            }
             Arrival::Fin(slot, lane) => {
                 let armed = self.reader(slot, lane).take();
                 let tag = armed.expect("a case sends FIN to who reads").tag;
@@ -158,21 +177,16 @@ impl Scripted {
         }
     }
 
-    fn receive(&mut self, slot: u32, lane: Lane, bytes: u16) -> Completion {
+    fn receive(&mut self, slot: u32, lane: Lane, lease: Lease) -> Completion {
         let mut armed = self
             .reader(slot, lane)
             .take()
             .expect("a case sends to who reads");
-        armed.budget = armed.budget.saturating_sub(bytes.into());
+        armed.budget = armed.budget.saturating_sub(lease.len());
         let more = self.receive == Receive::Multishot && armed.budget > 0;
         if more {
             *self.reader(slot, lane) = Some(armed);
         }
-        let id = self
-            .buffers
-            .lend()
-            .expect("far more buffers than messages in flight");
-        let lease = self.buffers.take_back(id, bytes.into());
         received(armed.tag, lease, more)
     }
 
