@@ -2,6 +2,7 @@
 //! are a few questions in a connection's life, and no table to fill, copy or bound.
 
 use super::Refusal;
+use memchr::memchr;
 
 /// One field line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,13 +27,9 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// When one of them is folded, or is no name directly before a colon.
     pub(super) fn check(lines: &'a [u8]) -> Result<Self, Refusal> {
-        let mut rest = lines;
-        while !rest.is_empty() {
-            let (line, behind) = first_line(rest);
-            check_line(line)?;
-            rest = behind;
-        }
-        Ok(Self { lines })
+        let fields = Self { lines };
+        fields.each_line().try_for_each(check_line)?;
+        Ok(fields)
     }
 
     /// All of them, as they came.
@@ -42,8 +39,17 @@ impl<'a> Fields<'a> {
 
     /// The values of the fields of this name, in whatever case.
     pub(super) fn named(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.filter(move |field| field.name.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|field| field.value)
+        self.each_line()
+            .filter_map(move |line| value_of(line, name.as_bytes()))
+    }
+
+    fn each_line(self) -> impl Iterator<Item = &'a [u8]> {
+        let mut rest = self.lines;
+        std::iter::from_fn(move || {
+            let (line, behind) = (!rest.is_empty()).then(|| first_line(rest))?;
+            rest = behind;
+            Some(line)
+        })
     }
 
     /// Whether fields of this name, each a list, have `element` among their elements, in whatever case.
@@ -63,7 +69,7 @@ impl<'a> Iterator for Fields<'a> {
         }
         let (line, behind) = first_line(self.lines);
         self.lines = behind;
-        let colon = position(line, b':')?;
+        let colon = memchr(b':', line)?;
         Some(Field {
             line,
             name: &line[..colon],
@@ -83,8 +89,16 @@ pub(super) fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// # Panics
 /// When there is no carriage return: in a head each is part of a line's end, and each line ends in one.
 pub(super) fn first_line(lines: &[u8]) -> (&[u8], &[u8]) {
-    let end = position(lines, b'\r').expect("whole lines only");
+    let end = memchr(b'\r', lines).expect("whole lines only");
     (&lines[..end], &lines[end + 2..])
+}
+
+/// The value of the field if it is of this name, in whatever case. Every question looks at every field, and most are of
+/// another name: their colon is not searched for.
+fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (its_name, behind) = line.split_at_checked(name.len())?;
+    let value = behind.strip_prefix(b":")?;
+    its_name.eq_ignore_ascii_case(name).then(|| trim(value))
 }
 
 /// Without the spaces and tabs around it. No other ASCII white space is in a head.
@@ -97,13 +111,9 @@ fn check_line(line: &[u8]) -> Result<(), Refusal> {
     if line.first().is_some_and(is_space) {
         return Err(Refusal::ObsFold);
     }
-    match position(line, b':') {
+    match memchr(b':', line) {
         None | Some(0) => Err(Refusal::FieldName),
         Some(colon) if is_space(&line[colon - 1]) => Err(Refusal::SpaceBeforeColon),
         Some(_) => Ok(()),
     }
-}
-
-fn position(bytes: &[u8], wanted: u8) -> Option<usize> {
-    bytes.iter().position(|&byte| byte == wanted)
 }

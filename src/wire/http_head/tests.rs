@@ -430,3 +430,15 @@ fn a_reader_that_is_given_fewer_bytes_than_before_panics() {
     reader.parse(b"GET / HTTP/1.1", MAX);
     reader.parse(b"GET", MAX);
 }
+
+#[test]
+fn the_first_control_character_is_found_wherever_it_stands() {
+    for len in 0..70 {
+        let mut bytes = vec![b'\t'; len];
+        assert_eq!(first_control(&bytes), None, "{len} tabs");
+        for at in (0..len).rev() {
+            bytes[at] = 0x7f;
+            assert_eq!(first_control(&bytes), Some(at), "of {len}");
+        }
+    }
+}
