@@ -108,6 +108,12 @@ impl<K: Hash + Eq> Crowd<K> {
         }
     }
 
+    /// What all members have together.
+    pub fn open(&self) -> u64 {
+        let shards = self.shards.iter();
+        shards.map(|shard| lock(shard).open()).sum()
+    }
+
     /// How many members are known.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).rows.len()).sum()
@@ -122,6 +128,12 @@ impl<K: Hash + Eq> Crowd<K> {
         let hash = self.hasher.hash_one(member);
         let at = usize::try_from(hash % SHARDS as u64).expect("below the number of shards");
         lock(&self.shards[at])
+    }
+}
+
+impl<K> Shard<K> {
+    fn open(&self) -> u64 {
+        self.rows.values().map(|row| row.open).sum()
     }
 }
 
@@ -195,7 +207,9 @@ mod tests {
         assert_eq!(crowd.enter("a", two, at(0)), Ok(()));
         assert_eq!(crowd.enter("a", two, at(0)), Err(Excess::TooMany));
         assert_eq!(crowd.enter("b", two, at(0)), Ok(()));
+        assert_eq!(crowd.open(), 3);
         crowd.leave(&"a", at(1));
+        assert_eq!(crowd.open(), 2);
         assert_eq!(crowd.enter("a", two, at(1)), Ok(()));
     }
 

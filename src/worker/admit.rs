@@ -48,7 +48,7 @@ impl<R: Ring> Worker<R> {
         // Who comes through a proxy is known only after its header.
         let counted = match rules.proxy_protocol {
             AcceptProxy::Off => {
-                conn::admit(rules, listener, peer.ip(), &self.limits.households, now)
+                conn::admit(rules, listener, peer.ip(), self.limits.households(), now)
             }
             AcceptProxy::Optional | AcceptProxy::Required => Ok(false),
         };
@@ -143,7 +143,7 @@ impl<R: Ring> Worker<R> {
     /// A client that was counted here is over.
     pub(super) fn give_back(&self, listener: u16, household: Option<Household>, now: Time) {
         if let Some(household) = household {
-            self.limits.households.leave(&household, now);
+            self.limits.households().leave(&household, now);
         }
         self.limits.release(listener);
         self.handover.leave();

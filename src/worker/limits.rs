@@ -7,7 +7,7 @@ use crate::conn::Households;
 #[derive(Debug)]
 pub struct Limits {
     /// Those of each client address.
-    pub(super) households: Households,
+    households: Households,
     process: (Shared, u64),
     listeners: Vec<(Shared, u64)>,
 }
@@ -43,6 +43,11 @@ impl Limits {
     pub(super) fn release(&self, listener: u16) {
         self.process.0.release();
         self.listeners[usize::from(listener)].0.release();
+    }
+
+    /// The clients of all workers, by address.
+    pub fn households(&self) -> &Households {
+        &self.households
     }
 
     /// Connections open on all workers.

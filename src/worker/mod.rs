@@ -228,7 +228,7 @@ impl<R: Ring> Worker<R> {
             starved: &mut self.starved,
             wheel: &mut self.wheel,
             scratch: &mut self.scratch,
-            households: &self.limits.households,
+            households: self.limits.households(),
             now,
         };
         connection.on_event(tag.lane, event, &mut cx);
@@ -248,7 +248,7 @@ impl<R: Ring> Worker<R> {
             starved: &mut self.starved,
             wheel: &mut self.wheel,
             scratch: &mut self.scratch,
-            households: &self.limits.households,
+            households: self.limits.households(),
             now,
         };
         act(connection, &mut cx);

@@ -14,6 +14,7 @@ mod rules;
 )]
 mod sabotage;
 mod scarce;
+mod seats;
 mod splicing;
 mod swaying;
 #[expect(

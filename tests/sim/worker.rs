@@ -1,29 +1,20 @@
 //! The real worker in simulated worlds: several listeners, upstreams and backends; clients that come and go; timeouts;
 //! a drain in the middle of it all. Alone, or two that hand clients over to each other.
 
+use crate::seats::{Furnished, Listeners, Play, Played};
 use crate::{Replay, play_all, swaying, worlds};
 use ringway::config::{Backend, Config, Listener, Log, Process, Relay, Upstream};
 use ringway::conn::{Cause, Phase};
 use ringway::relay::HIGH_WATER;
-use ringway::ring::{Sock, SockRef, Time};
-use ringway::sim::{Chance, Demands, SimRing, World};
-use ringway::upstream::Snapshot;
-use ringway::worker::{
-    Board, Handover, Journal, Life, Limits, Mailbox, Message, Post, Record, Setup, Stats, Worker,
-};
-use std::cell::RefCell;
-use std::collections::HashSet;
+use ringway::ring::Time;
+use ringway::sim::{Chance, Demands, World};
+use ringway::worker::{Limits, Record, Stats};
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 /// No world has more connections than that.
 const CLIENTS_MAX: u64 = 24;
-
-/// How much later than its deadline a drain may be over: what the kernel still holds comes back late.
-const SLACK: Duration = Duration::from_millis(200);
 
 /// Whether the program has reasons of its own to end connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,7 +30,7 @@ pub(crate) enum Haste {
 }
 
 /// What the worker holds of one direction at most: the high water mark, and one receive's buffers on top.
-fn demands(haste: Haste) -> Demands {
+pub(crate) fn demands(haste: Haste) -> Demands {
     Demands {
         held_max: u64::from(HIGH_WATER) + 4096,
         whole: haste != Haste::Hurried,
@@ -52,11 +43,8 @@ fn backend_address(n: u64) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 10 + last], 80))
 }
 
-/// A worker's listening sockets.
-type Listeners = Vec<(u16, Sock)>;
-
 /// Listeners, upstreams and backends of this world, and its clients.
-fn furnish(world: &mut World, haste: Haste, workers: usize) -> (Config, Vec<Listeners>) {
+fn furnish(world: &mut World, haste: Haste, workers: usize) -> Furnished {
     if haste == Haste::Swaying {
         world.widen();
     }
@@ -119,7 +107,14 @@ fn furnish(world: &mut World, haste: Haste, workers: usize) -> (Config, Vec<List
             world.client(listener, pause);
         }
     }
-    (config, socks)
+    let limits = draw_limits(config.listeners.len(), world.chance());
+    Furnished {
+        config,
+        listeners: socks,
+        limits,
+        buffers: (4, 9),
+        sizes: (if haste == Haste::Swaying { 11 } else { 6 }, 12),
+    }
 }
 
 fn set_timeouts(listener: &mut Listener, haste: Haste, chance: &mut Chance) {
@@ -137,7 +132,7 @@ fn set_timeouts(listener: &mut Listener, haste: Haste, chance: &mut Chance) {
 }
 
 /// In half of the worlds the process or a listener has fewer places than clients.
-fn draw_limits(listeners: usize, chance: &mut Chance) -> Arc<Limits> {
+pub(crate) fn draw_limits(listeners: usize, chance: &mut Chance) -> Arc<Limits> {
     let mut limit = || {
         if chance.below(4) == 0 {
             chance.within(1, 8)
@@ -150,322 +145,98 @@ fn draw_limits(listeners: usize, chance: &mut Chance) -> Arc<Limits> {
     Arc::new(Limits::new(process, listeners))
 }
 
-/// A worker and the ways to it.
-struct Seat {
-    worker: Worker<SimRing>,
-    bell: SockRef,
-    post: Post,
-    stats: Arc<Stats>,
-    life: Life,
+/// A connection that timed out was silent for that long.
+pub(crate) fn check_timeout(record: &Record, heard: Time) {
+    let rules = &record.config.listeners[usize::from(record.listener)];
+    let outcome = record.summary.outcome;
+    let timeout = if outcome.cause == Cause::Idle {
+        rules.idle_timeout
+    } else if matches!(
+        outcome.cause,
+        Cause::ClientHalfClose | Cause::BackendHalfClose
+    ) {
+        rules.half_close_timeout
+    } else {
+        return;
+    };
+    let silent = record.ended.since(heard);
+    assert!(
+        silent >= timeout,
+        "{outcome} after {silent:?} of silence, not {timeout:?}"
+    );
 }
 
-/// Workers in their world, and what they tell.
-struct Play {
-    world: Rc<RefCell<World>>,
-    seats: Vec<Seat>,
-    board: Arc<Board>,
-    limits: Arc<Limits>,
-    records: Receiver<Record>,
-    /// The most that was spilled at any time.
-    spilled: u64,
-    /// The size of the smallest buffers, as a power of two: small ones make bulk slow to play.
-    smallest: u64,
-}
-
-impl Play {
-    fn new(seed: u64, haste: Haste, workers: usize) -> Self {
-        let mut world = World::drawn(seed, demands(haste));
-        let (config, listeners) = furnish(&mut world, haste, workers);
-        let snapshot = Snapshot::new(Arc::new(config));
-        let limits = draw_limits(snapshot.config.listeners.len(), world.chance());
-        let (journal, records) = sync_channel(64);
-        let board = Arc::new(Board::new(workers));
-        let bells: Vec<_> = (0..workers).map(|_| world.bell()).collect();
-        let ends = bells.iter().map(|bell| Mailbox::simulated(*bell));
-        let (posts, mailboxes): (Vec<_>, Vec<_>) = ends.unzip();
-        let world = Rc::new(RefCell::new(world));
-        let mut play = Self {
-            world,
-            seats: Vec::new(),
-            board: Arc::clone(&board),
-            limits: Arc::clone(&limits),
-            records,
-            spilled: 0,
-            smallest: if haste == Haste::Swaying { 11 } else { 6 },
-        };
-        for ((listeners, mailbox), number) in listeners.into_iter().zip(mailboxes).zip(0..) {
-            let at = usize::from(number);
-            let setup = Setup {
-                worker: number,
-                limits: Arc::clone(&limits),
-                snapshot: snapshot.clone(),
-                listeners,
-                connections_max: play.draw(1, 32),
-                mailbox,
-                handover: Handover::new(at, Arc::clone(&board), posts.clone()),
-                stats: Arc::default(),
-                journal: Journal::into(journal.clone()),
-            };
-            board.set_busy(at, play.draw(0, 1000));
-            play.seat(setup, bells[at], posts[at].clone());
-        }
-        play
+/// What the worker tells of a connection is what the world knows of it.
+fn check_record(world: &World, record: &Record) {
+    let summary = &record.summary;
+    let outcome = summary.outcome;
+    let (client, backend) = world.fate(record.client).expect("a client");
+    let rules = &record.config.listeners[usize::from(record.listener)];
+    let upstream = rules.upstream.expect("each has its own");
+    let backends = record.config.upstreams[upstream].backends.len();
+    assert!(
+        usize::from(summary.tries) <= backends,
+        "{outcome}: one was tried twice"
+    );
+    let Some(backend) = backend else {
+        assert_eq!(outcome.phase, Phase::Dialing, "{outcome} without a backend");
+        return;
+    };
+    assert!(
+        outcome.cause != Cause::ClientReset || !client.orderly,
+        "{outcome}: it did not"
+    );
+    assert!(
+        outcome.cause != Cause::BackendReset || !backend.orderly,
+        "{outcome}: it did not"
+    );
+    check_timeout(record, client.heard.max(backend.heard));
+    let ours = matches!(
+        outcome.cause,
+        Cause::Drain | Cause::Idle | Cause::ClientHalfClose | Cause::BackendHalfClose
+    );
+    if ours || !client.orderly || !backend.orderly {
+        return;
     }
-
-    fn draw(&self, min: u64, max: u64) -> u32 {
-        let drawn = self.world.borrow_mut().chance().within(min, max);
-        u32::try_from(drawn).expect("small numbers")
-    }
-
-    fn seat(&mut self, setup: Setup, bell: SockRef, post: Post) {
-        let buffers = u16::try_from(1 << self.draw(4, 9)).expect("at most 512");
-        let size = u16::try_from(1 << self.draw(self.smallest, 12)).expect("at most 4,096");
-        let stats = Arc::clone(&setup.stats);
-        let ring = SimRing::new(Rc::clone(&self.world), buffers, size);
-        self.seats.push(Seat {
-            worker: Worker::new(ring, setup),
-            bell,
-            post,
-            stats,
-            life: Life::Turning,
-        });
-    }
-
-    /// The turns in which each worker is told to drain: one of them now, others perhaps much later.
-    fn plan_drains(&self, now: u64) -> Vec<u64> {
-        let mut world = self.world.borrow_mut();
-        let first = world.chance().index(self.seats.len());
-        let mut later = |at| match world.chance().below(2) {
-            _ if at == first => now,
-            0 => now + world.chance().below(10),
-            _ => now + world.chance().below(2000),
-        };
-        (0..self.seats.len()).map(&mut later).collect()
-    }
-
-    /// Tells one worker to drain. When it must be over.
-    fn drain(&self, at: usize) -> Time {
-        let mut world = self.world.borrow_mut();
-        world.excuse();
-        let deadline = world.chance().pause(Duration::from_secs(20));
-        let over = world.chance().pause(deadline);
-        self.seats[at].post.post(Message::Drain { over, deadline });
-        world.now() + deadline + SLACK
-    }
-
-    /// Those that somebody rang, and now and then one for which there is no message.
-    fn ring_bells(&self) {
-        let mut world = self.world.borrow_mut();
-        for seat in &self.seats {
-            let in_vain = world.chance().below(64) == 0;
-            if seat.post.take_ring() || in_vain {
-                world.ring_bell(seat.bell);
-            }
-        }
-    }
-
-    /// Turns until nothing is left, draining after `turns` or when all is over.
-    fn run(&mut self, turns: u64) {
-        let mut turn = 0;
-        let mut drains = None;
-        let mut drained_by = None;
-        while self.seats.iter().any(|seat| seat.life == Life::Turning) {
-            let over = self.world.borrow().is_over() && self.limits.open() == 0;
-            if drains.is_none() && (over || turn == turns) {
-                drains = Some(self.plan_drains(turn));
-            }
-            for at in 0..self.seats.len() {
-                if drains.as_ref().is_some_and(|drains| drains[at] == turn) {
-                    drained_by = drained_by.max(Some(self.drain(at)));
-                }
-            }
-            turn += 1;
-            self.turn();
-            self.check_counts();
-        }
-        let now = self.world.borrow().now();
-        assert!(
-            drained_by.is_some_and(|by| now <= by),
-            "drained only at {now}"
-        );
-        self.finish();
-    }
-
-    /// Lets the last closes go out, and what comes late come.
-    fn finish(&mut self) {
-        // What comes may be answered with an op, and that with a completion: quiet is two turns without either.
-        let mut quiet = 0;
-        while quiet < 2 {
-            for seat in &mut self.seats {
-                seat.turn();
-            }
-            let idle = self.seats.iter_mut().all(|s| s.worker.ring().is_idle());
-            quiet = if idle { quiet + 1 } else { 0 };
-        }
-    }
-
-    /// A turn of each worker that has not finished, in any order.
-    fn turn(&mut self) {
-        let mut order: Vec<usize> = (0..self.seats.len()).collect();
-        self.world.borrow_mut().chance().shuffle(&mut order);
-        for at in order {
-            self.ring_bells();
-            let seat = &mut self.seats[at];
-            if seat.life == Life::Turning {
-                seat.life = seat.turn();
-            }
-        }
-    }
-
-    /// Accepted is open and ended, on each worker; each open one, and each on its way between two, has one place and is
-    /// counted once on the board.
-    fn check_counts(&mut self) {
-        let mut open = 0;
-        for seat in &self.seats {
-            self.spilled = self.spilled.max(seat.stats.spilled_bytes.get());
-            let ended: u64 = seat.stats.ended.iter().map(|counter| counter.get()).sum();
-            let its = seat.worker.connections() as u64;
-            assert_eq!(
-                seat.stats.accepted.get(),
-                its + ended,
-                "accepted = open + ended"
-            );
-            open += its;
-        }
-        let placed: u64 = (0..self.seats.len())
-            .map(|at| self.board.connections(at))
-            .sum();
-        assert_eq!(self.limits.open(), placed, "places taken, and on the board");
-        assert!(placed >= open, "{open} open in {placed} places");
-        let alone = self.seats.len() == 1;
-        let finished = self.seats.iter().all(|seat| seat.life == Life::Finished);
-        if alone || finished {
-            assert_eq!(placed, open, "nobody is on the way");
-        }
-    }
-
-    /// A connection that timed out was silent for that long.
-    fn check_timeout(&self, record: &Record, heard: Time) {
-        let rules = &record.config.listeners[usize::from(record.listener)];
-        let outcome = record.summary.outcome;
-        let timeout = if outcome.cause == Cause::Idle {
-            rules.idle_timeout
-        } else if matches!(
-            outcome.cause,
-            Cause::ClientHalfClose | Cause::BackendHalfClose
-        ) {
-            rules.half_close_timeout
-        } else {
-            return;
-        };
-        let silent = record.ended.since(heard);
-        assert!(
-            silent >= timeout,
-            "{outcome} after {silent:?} of silence, not {timeout:?}"
-        );
-    }
-
-    /// What the worker tells of a connection is what the world knows of it.
-    fn check_record(&self, record: &Record) {
-        let summary = &record.summary;
-        let outcome = summary.outcome;
-        let (client, backend) = self.world.borrow().fate(record.client).expect("a client");
-        let rules = &record.config.listeners[usize::from(record.listener)];
-        let upstream = rules.upstream.expect("each has its own");
-        let backends = record.config.upstreams[upstream].backends.len();
-        assert!(
-            usize::from(summary.tries) <= backends,
-            "{outcome}: one was tried twice"
-        );
-        let Some(backend) = backend else {
-            assert_eq!(outcome.phase, Phase::Dialing, "{outcome} without a backend");
-            return;
-        };
-        assert!(
-            outcome.cause != Cause::ClientReset || !client.orderly,
-            "{outcome}: it did not"
-        );
-        assert!(
-            outcome.cause != Cause::BackendReset || !backend.orderly,
-            "{outcome}: it did not"
-        );
-        self.check_timeout(record, client.heard.max(backend.heard));
-        let ours = matches!(
-            outcome.cause,
-            Cause::Drain | Cause::Idle | Cause::ClientHalfClose | Cause::BackendHalfClose
-        );
-        if ours || !client.orderly || !backend.orderly {
-            return;
-        }
-        assert_eq!(
-            outcome.phase,
-            Phase::Done,
-            "{outcome}, though both ended in order"
-        );
-        assert_eq!(
-            (summary.up.total(), summary.down.total()),
-            (client.given, backend.given),
-            "{outcome}"
-        );
-        match (client.answered, backend.answered) {
-            (false, true) => assert_eq!(outcome.cause, Cause::ClientFin),
-            (true, false) => assert_eq!(outcome.cause, Cause::BackendFin),
-            (true, true) | (false, false) => {
-                assert!(matches!(
-                    outcome.cause,
-                    Cause::ClientFin | Cause::BackendFin
-                ));
-            }
+    assert_eq!(
+        outcome.phase,
+        Phase::Done,
+        "{outcome}, though both ended in order"
+    );
+    assert_eq!(
+        (summary.up.total(), summary.down.total()),
+        (client.given, backend.given),
+        "{outcome}"
+    );
+    match (client.answered, backend.answered) {
+        (false, true) => assert_eq!(outcome.cause, Cause::ClientFin),
+        (true, false) => assert_eq!(outcome.cause, Cause::BackendFin),
+        (true, true) | (false, false) => {
+            assert!(matches!(
+                outcome.cause,
+                Cause::ClientFin | Cause::BackendFin
+            ));
         }
     }
 }
-
-impl Seat {
-    fn turn(&mut self) -> Life {
-        self.worker.turn().expect("a simulated ring never fails")
-    }
-}
-
-/// What came of a world.
-pub(crate) struct Played {
-    /// Of its trace.
-    hash: u64,
-    /// Each worker's numbers.
-    pub(crate) stats: Vec<Arc<Stats>>,
-    /// The most that was spilled.
-    spilled: u64,
-}
-
 /// Plays one world.
 pub(crate) fn play(seed: u64, haste: Haste, workers: usize) -> Played {
     let _replay = Replay(seed);
-    let mut play = Play::new(seed, haste, workers);
+    let mut world = World::drawn(seed, demands(haste));
+    let furnished = furnish(&mut world, haste, workers);
+    let mut play = Play::new(world, furnished);
     let turns = match haste {
         Haste::Patient | Haste::Swaying => u64::MAX,
         Haste::Draining | Haste::Hurried => play.world.borrow_mut().chance().below(400),
     };
     play.run(turns);
-    play.world.borrow_mut().settle();
-    play.check_counts();
-    let records: Vec<_> = play.records.try_iter().collect();
-    records.iter().for_each(|record| play.check_record(record));
-    let ids: HashSet<_> = records.iter().map(|record| record.id).collect();
-    assert_eq!(ids.len(), records.len(), "an id came twice");
-    for seat in &mut play.seats {
-        let dropped = seat.stats.records_dropped.get();
-        assert_eq!(dropped, 0, "the journal has room for all");
-        seat.worker.ring().check_end(workers); // the bells
+    for record in play.records() {
+        check_record(&play.world.borrow(), &record);
     }
-    let hash = play.world.borrow().trace_hash();
-    let stats = play.seats.iter().map(|seat| Arc::clone(&seat.stats));
-    Played {
-        hash,
-        stats: stats.collect(),
-        spilled: play.spilled,
-    }
+    play.played()
 }
 
-const HASTES: [Haste; 3] = [Haste::Patient, Haste::Draining, Haste::Hurried];
+pub(crate) const HASTES: [Haste; 3] = [Haste::Patient, Haste::Draining, Haste::Hurried];
 
 /// Every kind of world of one seed.
 pub(crate) fn play_seed(seed: u64) {

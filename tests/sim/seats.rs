@@ -1,0 +1,289 @@
+//! Workers in one world: turned in any order, told to drain, counted after every turn. What the world is furnished with,
+//! and what must hold of each record, is the caller's.
+
+use ringway::config::Config;
+use ringway::ring::{Sock, SockRef, Time};
+use ringway::sim::{SimRing, World};
+use ringway::upstream::Snapshot;
+use ringway::worker::{
+    Board, Handover, Journal, Life, Limits, Mailbox, Message, Post, Record, Setup, Stats, Worker,
+};
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+/// How much later than its deadline a drain may be over: what the kernel still holds comes back late.
+const SLACK: Duration = Duration::from_millis(200);
+
+/// Records wait here until the end: more than any world has clients.
+const RECORDS_MAX: usize = 64;
+
+/// A worker's listening sockets.
+pub(crate) type Listeners = Vec<(u16, Sock)>;
+
+/// What a world is played with.
+pub(crate) struct Furnished {
+    pub(crate) config: Config,
+    /// Of each worker.
+    pub(crate) listeners: Vec<Listeners>,
+    pub(crate) limits: Arc<Limits>,
+    /// How many buffers a worker has at least and at most, as powers of two.
+    pub(crate) buffers: (u64, u64),
+    /// The size of the smallest and the largest, so too: small ones make bulk slow to play.
+    pub(crate) sizes: (u64, u64),
+}
+
+/// A worker and the ways to it.
+struct Seat {
+    worker: Worker<SimRing>,
+    bell: SockRef,
+    post: Post,
+    stats: Arc<Stats>,
+    life: Life,
+}
+
+/// Workers in their world, and what they tell.
+pub(crate) struct Play {
+    pub(crate) world: Rc<RefCell<World>>,
+    seats: Vec<Seat>,
+    board: Arc<Board>,
+    limits: Arc<Limits>,
+    records: Receiver<Record>,
+    /// The most that was spilled at any time.
+    spilled: u64,
+}
+
+impl Play {
+    pub(crate) fn new(mut world: World, furnished: Furnished) -> Self {
+        let Furnished {
+            config,
+            listeners,
+            limits,
+            buffers,
+            sizes,
+        } = furnished;
+        let workers = listeners.len();
+        let snapshot = Snapshot::new(Arc::new(config));
+        let (journal, records) = sync_channel(RECORDS_MAX);
+        let board = Arc::new(Board::new(workers));
+        let bells: Vec<_> = (0..workers).map(|_| world.bell()).collect();
+        let ends = bells.iter().map(|bell| Mailbox::simulated(*bell));
+        let (posts, mailboxes): (Vec<_>, Vec<_>) = ends.unzip();
+        let world = Rc::new(RefCell::new(world));
+        let mut play = Self {
+            world,
+            seats: Vec::new(),
+            board: Arc::clone(&board),
+            limits: Arc::clone(&limits),
+            records,
+            spilled: 0,
+        };
+        for ((listeners, mailbox), number) in listeners.into_iter().zip(mailboxes).zip(0..) {
+            let at = usize::from(number);
+            let setup = Setup {
+                worker: number,
+                limits: Arc::clone(&limits),
+                snapshot: snapshot.clone(),
+                listeners,
+                connections_max: play.draw(1, 32),
+                mailbox,
+                handover: Handover::new(at, Arc::clone(&board), posts.clone()),
+                stats: Arc::default(),
+                journal: Journal::into(journal.clone()),
+            };
+            board.set_busy(at, play.draw(0, 1000));
+            let ring = play.ring(buffers, sizes);
+            play.seat(ring, setup, bells[at], posts[at].clone());
+        }
+        play
+    }
+
+    fn draw(&self, min: u64, max: u64) -> u32 {
+        let drawn = self.world.borrow_mut().chance().within(min, max);
+        u32::try_from(drawn).expect("small numbers")
+    }
+
+    fn ring(&self, buffers: (u64, u64), sizes: (u64, u64)) -> SimRing {
+        let power = |(least, most)| 1 << self.draw(least, most);
+        let count = u16::try_from(power(buffers)).expect("at most 32,768");
+        let size = u16::try_from(power(sizes)).expect("at most 32,768");
+        SimRing::new(Rc::clone(&self.world), count, size)
+    }
+
+    fn seat(&mut self, ring: SimRing, setup: Setup, bell: SockRef, post: Post) {
+        let stats = Arc::clone(&setup.stats);
+        self.seats.push(Seat {
+            worker: Worker::new(ring, setup),
+            bell,
+            post,
+            stats,
+            life: Life::Turning,
+        });
+    }
+
+    /// The turns in which each worker is told to drain: one of them now, others perhaps much later.
+    fn plan_drains(&self, now: u64) -> Vec<u64> {
+        let mut world = self.world.borrow_mut();
+        let first = world.chance().index(self.seats.len());
+        let mut later = |at| match world.chance().below(2) {
+            _ if at == first => now,
+            0 => now + world.chance().below(10),
+            _ => now + world.chance().below(2000),
+        };
+        (0..self.seats.len()).map(&mut later).collect()
+    }
+
+    /// Tells one worker to drain. When it must be over.
+    fn drain(&self, at: usize) -> Time {
+        let mut world = self.world.borrow_mut();
+        world.excuse();
+        let deadline = world.chance().pause(Duration::from_secs(20));
+        let over = world.chance().pause(deadline);
+        self.seats[at].post.post(Message::Drain { over, deadline });
+        world.now() + deadline + SLACK
+    }
+
+    /// Those that somebody rang, and now and then one for which there is no message.
+    fn ring_bells(&self) {
+        let mut world = self.world.borrow_mut();
+        for seat in &self.seats {
+            let in_vain = world.chance().below(64) == 0;
+            if seat.post.take_ring() || in_vain {
+                world.ring_bell(seat.bell);
+            }
+        }
+    }
+
+    /// Turns until nothing is left, draining after `turns` or when all is over.
+    pub(crate) fn run(&mut self, turns: u64) {
+        let mut turn = 0;
+        let mut drains = None;
+        let mut drained_by = None;
+        while self.seats.iter().any(|seat| seat.life == Life::Turning) {
+            let over = self.world.borrow().is_over() && self.limits.open() == 0;
+            if drains.is_none() && (over || turn == turns) {
+                drains = Some(self.plan_drains(turn));
+            }
+            for at in 0..self.seats.len() {
+                if drains.as_ref().is_some_and(|drains| drains[at] == turn) {
+                    drained_by = drained_by.max(Some(self.drain(at)));
+                }
+            }
+            turn += 1;
+            self.turn();
+            self.check_counts();
+        }
+        let now = self.world.borrow().now();
+        assert!(
+            drained_by.is_some_and(|by| now <= by),
+            "drained only at {now}"
+        );
+        self.finish();
+        self.world.borrow_mut().settle();
+        self.check_counts();
+    }
+
+    /// After the end: what was told of each connection, once.
+    ///
+    /// # Panics
+    /// When anything outlives its connection.
+    pub(crate) fn records(&mut self) -> Vec<Record> {
+        let records: Vec<_> = self.records.try_iter().collect();
+        let ids: HashSet<_> = records.iter().map(|record| record.id).collect();
+        assert_eq!(ids.len(), records.len(), "an id came twice");
+        let bells = self.seats.len();
+        for seat in &mut self.seats {
+            let dropped = seat.stats.records_dropped.get();
+            assert_eq!(dropped, 0, "the journal has room for all");
+            seat.worker.ring().check_end(bells);
+        }
+        records
+    }
+
+    /// What came of it.
+    pub(crate) fn played(&self) -> Played {
+        let stats = self.seats.iter().map(|seat| Arc::clone(&seat.stats));
+        Played {
+            hash: self.world.borrow().trace_hash(),
+            stats: stats.collect(),
+            spilled: self.spilled,
+        }
+    }
+
+    /// Lets the last closes go out, and what comes late come.
+    fn finish(&mut self) {
+        // What comes may be answered with an op, and that with a completion: quiet is two turns without either.
+        let mut quiet = 0;
+        while quiet < 2 {
+            for seat in &mut self.seats {
+                seat.turn();
+            }
+            let idle = self.seats.iter_mut().all(|s| s.worker.ring().is_idle());
+            quiet = if idle { quiet + 1 } else { 0 };
+        }
+    }
+
+    /// A turn of each worker that has not finished, in any order.
+    fn turn(&mut self) {
+        let mut order: Vec<usize> = (0..self.seats.len()).collect();
+        self.world.borrow_mut().chance().shuffle(&mut order);
+        for at in order {
+            self.ring_bells();
+            let seat = &mut self.seats[at];
+            if seat.life == Life::Turning {
+                seat.life = seat.turn();
+            }
+        }
+    }
+
+    /// Accepted is open and ended, on each worker; each open one, and each on its way between two, has one place and is
+    /// counted once on the board.
+    fn check_counts(&mut self) {
+        let mut open = 0;
+        for seat in &self.seats {
+            self.spilled = self.spilled.max(seat.stats.spilled_bytes.get());
+            let ended: u64 = seat.stats.ended.iter().map(|counter| counter.get()).sum();
+            let its = seat.worker.connections() as u64;
+            assert_eq!(
+                seat.stats.accepted.get(),
+                its + ended,
+                "accepted = open + ended"
+            );
+            open += its;
+        }
+        let placed: u64 = (0..self.seats.len())
+            .map(|at| self.board.connections(at))
+            .sum();
+        assert_eq!(self.limits.open(), placed, "places taken, and on the board");
+        assert!(placed >= open, "{open} open in {placed} places");
+        let counted = self.limits.households().open();
+        assert!(
+            counted <= placed,
+            "{counted} at home in {placed} places: a household was not given back"
+        );
+        let alone = self.seats.len() == 1;
+        let finished = self.seats.iter().all(|seat| seat.life == Life::Finished);
+        if alone || finished {
+            assert_eq!(placed, open, "nobody is on the way");
+        }
+    }
+}
+
+impl Seat {
+    fn turn(&mut self) -> Life {
+        self.worker.turn().expect("a simulated ring never fails")
+    }
+}
+
+/// What came of a world.
+pub(crate) struct Played {
+    /// Of its trace.
+    pub(crate) hash: u64,
+    /// Each worker's numbers.
+    pub(crate) stats: Vec<Arc<Stats>>,
+    /// The most that was spilled.
+    pub(crate) spilled: u64,
+}
