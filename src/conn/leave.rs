@@ -76,6 +76,14 @@ impl Leave {
         }
     }
 
+    /// Buffers are free again to read what is thrown away.
+    pub(super) fn on_buffers(&mut self, key: Key, cx: &mut Cx<'_>) {
+        match self.stage {
+            Stage::Telling | Stage::Lingering => self.client.read(DISCARD, key, cx),
+            Stage::Closing { .. } => {}
+        }
+    }
+
     /// It had its second, or is to go at once.
     pub(super) fn hurry(&mut self, cx: &mut Cx<'_>) {
         self.close(cx);
@@ -95,9 +103,13 @@ impl Leave {
         self.client.forget(cx);
         match (self.stage, heard) {
             (Stage::Telling | Stage::Lingering, Heard::Bytes) => self.client.read(DISCARD, key, cx),
-            (Stage::Lingering, Heard::End | Heard::Failed(_) | Heard::NoBuffer)
+            // To close now would leave bytes unread, and the reset would overtake the reply.
+            (Stage::Telling | Stage::Lingering, Heard::NoBuffer) => {
+                cx.starved.push_back((key, Lane::A));
+            }
+            (Stage::Lingering, Heard::End | Heard::Failed(_))
             | (Stage::Telling, Heard::Failed(_)) => self.close(cx),
-            (Stage::Telling, Heard::End | Heard::NoBuffer) | (Stage::Closing { .. }, _) => {}
+            (Stage::Telling, Heard::End) | (Stage::Closing { .. }, _) => {}
         }
     }
 

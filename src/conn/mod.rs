@@ -259,7 +259,8 @@ impl Connection {
         match &mut self.state {
             State::Greeting(_) => self.greet(cx),
             State::Relaying(pair) => pair.on_buffers(self.key, lane, cx),
-            State::Dialing(_) | State::Closing(_) | State::Leaving(_) | State::Over(_) => {}
+            State::Leaving(leave) => leave.on_buffers(self.key, cx),
+            State::Dialing(_) | State::Closing(_) | State::Over(_) => {}
         }
     }
 
@@ -270,15 +271,15 @@ impl Connection {
         }
     }
 
-    /// Ends it in order: what was received goes out, then FIN both ways.
+    /// Ends it in order: what was received goes out, then FIN both ways. One that is leaving is about to do so.
     pub fn stop(&mut self, cause: Cause, cx: &mut Cx<'_>) {
         match &mut self.state {
-            State::Greeting(_) | State::Dialing(_) | State::Leaving(_) => self.give_up(cause, cx),
+            State::Greeting(_) | State::Dialing(_) => self.give_up(cause, cx),
             State::Relaying(pair) => {
                 let verdict = pair.stop(cause, self.key, cx);
                 self.on_verdict(verdict, cx);
             }
-            State::Closing(_) | State::Over(_) => {}
+            State::Leaving(_) | State::Closing(_) | State::Over(_) => {}
         }
     }
 
