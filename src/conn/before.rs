@@ -72,7 +72,7 @@ impl Connection {
                 let refused = greet.refuse(cause, None);
                 self.send_away(refused, cx);
             }
-            State::Dialing(dial) => dial.give_up(cause, self.key, cx),
+            State::Dialing(dial) => dial.give_up(cause, None, self.key, cx),
             State::Leaving(leave) => {
                 leave.hurry(cx);
                 self.leave_if_over(cx);
@@ -186,7 +186,9 @@ impl Connection {
             Dialed::Failed => self.dial_next(cx),
             Dialed::GivenUp(outcome, backend) => {
                 if let Some(sock) = backend {
-                    cx.ops.push(Op::Close { sock, reset: false });
+                    // A client that broke off is passed on as that, here too.
+                    let reset = matches!(outcome.cause, Cause::ClientReset | Cause::ClientLost);
+                    cx.ops.push(Op::Close { sock, reset });
                 }
                 self.end_dialing(outcome, cx);
             }

@@ -31,7 +31,7 @@ enum Cancelled {
     /// `connect_timeout` is over: the next backend is tried.
     TimedOut,
     /// The connection is given up.
-    GivenUp(Cause),
+    GivenUp(Cause, Option<Errno>),
 }
 
 /// What an answered dial leads to.
@@ -93,11 +93,11 @@ impl Dial {
 
     pub(super) fn on_dialed(&mut self, result: Result<Sock, Errno>) -> Dialed {
         match (self.cancelled, result) {
-            (Cancelled::GivenUp(cause), result) => {
+            (Cancelled::GivenUp(cause, errno), result) => {
                 let outcome = Outcome {
                     cause,
                     phase: Phase::Dialing,
-                    errno: None,
+                    errno,
                 };
                 Dialed::GivenUp(outcome, result.ok())
             }
@@ -122,8 +122,9 @@ impl Dial {
         key: Key,
         cx: &mut Cx<'_>,
     ) {
-        if let Heard::Failed(_) = self.client.on_received(result, more, cx) {
-            self.give_up(Cause::ClientReset, key, cx);
+        if let Heard::Failed(errno) = self.client.on_received(result, more, cx) {
+            let cause = Cause::of_failure(Side::Client, errno);
+            self.give_up(cause, Some(errno), key, cx);
         }
     }
 
@@ -140,11 +141,17 @@ impl Dial {
     }
 
     /// Waits for the dial in flight to end, then for nothing more.
-    pub(super) fn give_up(&mut self, cause: Cause, key: Key, cx: &mut Cx<'_>) {
+    pub(super) fn give_up(
+        &mut self,
+        cause: Cause,
+        errno: Option<Errno>,
+        key: Key,
+        cx: &mut Cx<'_>,
+    ) {
         if self.cancelled == Cancelled::No {
             cancel(key, cx);
         }
-        self.cancelled = Cancelled::GivenUp(cause);
+        self.cancelled = Cancelled::GivenUp(cause, errno);
     }
 
     pub(super) fn last_tried(&self) -> Option<u16> {

@@ -3,7 +3,7 @@
 //! a head is changed only where `forwarded` asks for it.
 
 use super::client::{Client, Heard};
-use super::{Cause, Cx, Outcome, Phase};
+use super::{Cause, Cx, Outcome, Phase, Side};
 use crate::base::Key;
 use crate::config::{AcceptProxy, Forwarded, Listener, Mode};
 use crate::ring::{Buffers, Errno, Lane, Lease};
@@ -140,7 +140,10 @@ impl Greet {
                 cx.starved.push_back((key, Lane::A));
                 Greeted::Waiting
             }
-            Heard::Failed(errno) => Greeted::Refused(self.refuse(Cause::ClientReset, Some(errno))),
+            Heard::Failed(errno) => {
+                let cause = Cause::of_failure(Side::Client, errno);
+                Greeted::Refused(self.refuse(cause, Some(errno)))
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Why a connection ended: who ended it (cause) and where it stood (phase), in words and in HAProxy's two letters.
 
+use super::Side;
 use crate::ring::Errno;
 use crate::wire::http_head::Status;
 use crate::wire::{client_hello, http_head, proxy_protocol};
@@ -117,6 +118,21 @@ impl Cause {
         Self::TooMany,
         Self::TooFast,
     ];
+
+    /// Of a side whose socket reports this error.
+    pub(super) fn of_failure(failed: Side, errno: Errno) -> Self {
+        // tcp(7): these are a host or a path that no longer answers; everything else is the peer's own word.
+        let lost = matches!(
+            errno,
+            Errno::ETIMEDOUT | Errno::EHOSTUNREACH | Errno::ENETUNREACH | Errno::EHOSTDOWN
+        );
+        match (failed, lost) {
+            (Side::Client, false) => Self::ClientReset,
+            (Side::Client, true) => Self::ClientLost,
+            (Side::Backend, false) => Self::BackendReset,
+            (Side::Backend, true) => Self::BackendLost,
+        }
+    }
 
     /// Its place in [`ALL`](Self::ALL).
     pub const fn index(self) -> usize {

@@ -463,19 +463,8 @@ impl Pair {
     }
 
     fn failure(&self, failed: Side, errno: Errno) -> Outcome {
-        // tcp(7): these are a host or a path that no longer answers; everything else is the peer's own word.
-        let lost = matches!(
-            errno,
-            Errno::ETIMEDOUT | Errno::EHOSTUNREACH | Errno::ENETUNREACH | Errno::EHOSTDOWN
-        );
-        let cause = match (failed, lost) {
-            (Side::Client, false) => Cause::ClientReset,
-            (Side::Client, true) => Cause::ClientLost,
-            (Side::Backend, false) => Cause::BackendReset,
-            (Side::Backend, true) => Cause::BackendLost,
-        };
         Outcome {
-            cause,
+            cause: Cause::of_failure(failed, errno),
             phase: self.phase(),
             errno: Some(errno),
         }
