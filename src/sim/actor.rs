@@ -77,8 +77,8 @@ impl Script {
         }
     }
 
-    /// A client of this world.
-    pub(super) fn draw_client(chance: &mut Chance, faults: &Faults) -> Self {
+    /// A client of a world with these faults.
+    pub fn draw_client(chance: &mut Chance, faults: &Faults) -> Self {
         let mut steps = Vec::new();
         for _ in 0..chance.below(4) {
             steps.push(Step::Pause(chance.pause(Duration::from_millis(200))));
@@ -167,6 +167,11 @@ impl Script {
             .steps
             .iter()
             .any(|step| matches!(step, Step::Close | Step::Reset | Step::Vanish(_)))
+    }
+
+    /// Whether it reads whatever comes, as it comes.
+    pub(super) fn is_eager(&self) -> bool {
+        self.appetite == Appetite::Eager
     }
 }
 

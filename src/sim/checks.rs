@@ -1,28 +1,102 @@
 //! What must hold in every world. Looked at when bytes and FINs move, and at the end.
 
-use super::pattern;
 use super::tcp::{Fin, Side};
 use super::world::World;
+use crate::ring::Tag;
+use std::time::Duration;
+
+/// How soon after a reply and FIN a reset is too soon: the client may not have read them yet. Half of what a proxy that
+/// lingers for a second promises; what is left pays for a slow kernel.
+const LET_GO_MIN: Duration = Duration::from_millis(500);
 
 impl World {
-    /// The program sent `bytes` on a connection, now counted in: they must be what its partner's actor sent, at this
-    /// position.
-    pub(super) fn check_sent(&self, conn: usize, position: u64, bytes: &[u8]) {
+    /// The program sent `bytes` on a connection, now counted in: they must be what its partner is to pass on at this
+    /// position, or a reply to one that has none.
+    pub(super) fn check_sent(&mut self, conn: usize, position: u64, bytes: &[u8]) {
+        if self.conns[conn].told.is_some() {
+            return self.check_told(conn, bytes);
+        }
         let Some(partner) = self.conns[conn].partner else {
             self.fail(format_args!(
                 "bytes for connection {conn} came from nowhere: it has no partner"
             ));
         };
-        if let Some(at) = pattern::mismatch(partner as u64, position, bytes) {
+        let source = &self.conns[partner];
+        if let Some(at) = source.opening.mismatch(partner as u64, position, bytes) {
             self.fail(format_args!(
                 "connection {conn} was sent a wrong byte at {}: not what connection {partner} sent there",
                 position + at as u64
             ));
         }
-        let read = self.conns[partner].tcp.incoming(Side::Program).read;
-        if position + bytes.len() as u64 > read {
+        let read = source.tcp.incoming(Side::Program).read;
+        if position + bytes.len() as u64 > source.opening.passed_on(read) {
             self.fail(format_args!(
                 "connection {conn} was sent bytes that connection {partner} has not delivered"
+            ));
+        }
+    }
+
+    /// Whoever has no backend is told one of the replies that it may get.
+    fn check_told(&mut self, conn: usize, bytes: &[u8]) {
+        let it = &mut self.conns[conn];
+        let told = it.told.get_or_insert_default();
+        told.extend_from_slice(bytes);
+        let told = &*told;
+        if !it.opening.replies.iter().any(|r| r.starts_with(told)) {
+            let told = String::from_utf8_lossy(told).into_owned();
+            self.fail(format_args!(
+                "connection {conn} was told what is no reply: {told:?}"
+            ));
+        }
+    }
+
+    /// FIN, or the end of everything: a reply that was begun must be whole.
+    fn check_reply(&self, conn: usize) {
+        let it = &self.conns[conn];
+        let is_excused = it.tcp.is_dead(Side::Program) || self.is_hasty(conn);
+        let Some(told) = it.told.as_ref().filter(|_| !is_excused) else {
+            return;
+        };
+        if !it.opening.replies.contains(&told.as_slice()) {
+            self.fail(format_args!(
+                "connection {conn} was told {} bytes of a reply, and no more",
+                told.len()
+            ));
+        }
+    }
+
+    /// Whether the program had no time for whoever it told something.
+    fn is_hasty(&self, conn: usize) -> bool {
+        let closed = self.conns[conn].closed.unwrap_or_else(|| self.now());
+        self.haste.is_some_and(|from| from <= closed)
+    }
+
+    /// Something arrived at an actor. If that is a reset, whoever was told something had time to read it.
+    pub(super) fn check_let_go(&self, conn: usize) {
+        let it = &self.conns[conn];
+        let is_excused = !it.orderly || it.actor.has_ended() || self.is_hasty(conn);
+        if is_excused || it.told.is_none() || !it.tcp.is_dead(Side::Actor) {
+            return;
+        }
+        if it.let_go.is_none_or(|at| self.now().since(at) < LET_GO_MIN) {
+            self.fail(format_args!(
+                "connection {conn} was reset right after its reply"
+            ));
+        }
+    }
+
+    /// A backend is dialed.
+    pub(super) fn check_dial(&self, ring: usize, tag: Tag) {
+        if let Some(client) = self.client_of(ring, tag) {
+            self.check_wanted(client);
+        }
+    }
+
+    /// A client gets a backend.
+    pub(super) fn check_wanted(&self, client: usize) {
+        if self.conns[client].opening.unwanted {
+            self.fail(format_args!(
+                "connection {client} gets a backend and should be refused"
             ));
         }
     }
@@ -33,7 +107,7 @@ impl World {
         let taken = self.conns[from].tcp.incoming(Side::Program).read;
         let written = self.conns[to].tcp.outgoing(Side::Program).written;
         let (came_from, went_to) = (taken - held, written - count);
-        if came_from != went_to {
+        if self.conns[from].opening.passed_on(came_from) != went_to {
             self.fail(format_args!(
                 "connection {to} was spliced the byte at {came_from} of connection {from} as its byte at {went_to}"
             ));
@@ -42,16 +116,20 @@ impl World {
 
     /// The program received bytes of a connection: it may not hold more than so many of one direction.
     pub(super) fn check_held(&self, conn: usize) {
+        if self.conns[conn].told.is_some() {
+            return; // what it still says is thrown away
+        }
         let read = self.conns[conn].tcp.incoming(Side::Program).read;
+        let due = self.conns[conn].opening.passed_on(read);
         let sent_on = match self.conns[conn].partner {
             Some(partner) if self.conns[partner].tcp.is_dead(Side::Program) => return,
             Some(partner) => self.conns[partner].tcp.outgoing(Side::Program).written,
             None => 0,
         };
-        if read - sent_on > self.demands.held_max {
+        let held = due.saturating_sub(sent_on); // an announcement needs no byte of the client's
+        if held > self.demands.held_max {
             self.fail(format_args!(
-                "the program holds {} bytes of connection {conn}, {} are allowed",
-                read - sent_on,
+                "the program holds {held} bytes of connection {conn}, {} are allowed",
                 self.demands.held_max
             ));
         }
@@ -60,11 +138,14 @@ impl World {
     /// The program sends FIN, or closes without a reset: the partner must have ended, and every byte of its must have
     /// gone before. A program that ends connections for reasons of its own is not asked.
     pub(super) fn check_fin(&self, conn: usize) {
+        if self.conns[conn].told.is_some() {
+            return self.check_reply(conn);
+        }
         if !self.demands.whole {
             return;
         }
         let it = &self.conns[conn].tcp;
-        let Some(partner) = self.conns[conn].partner else {
+        let Some(partner) = self.conns[conn].partner.filter(|_| !self.is_alone(conn)) else {
             return; // a client that never got a backend
         };
         let source = &self.conns[partner].tcp;
@@ -84,23 +165,28 @@ impl World {
             )),
             (false, true) => {}
         }
-        if sent.written != from.written {
+        let due = self.conns[partner].opening.passed_on(from.written);
+        if sent.written != due {
             self.fail(format_args!(
-                "FIN to connection {conn} after {} bytes of the {} that connection {partner} sent",
-                sent.written, from.written
+                "FIN to connection {conn} after {} bytes of the {due} that connection {partner} sent",
+                sent.written
             ));
         }
     }
 
     /// Whoever behaved and is over got everything.
     pub(super) fn check_deliveries(&self) {
-        if !self.demands.whole {
-            return;
-        }
         for (conn, it) in self.conns.iter().enumerate() {
-            let Some(partner) = it.partner else {
+            if it.told.is_some() {
+                self.check_heard(conn);
+                continue;
+            }
+            let Some(partner) = it.partner.filter(|_| self.demands.whole) else {
                 continue;
             };
+            if self.is_alone(conn) || self.is_alone(partner) {
+                continue;
+            }
             let other = &self.conns[partner];
             if it.orderly && other.orderly && it.is_over() && other.is_over() {
                 self.check_whole(partner, conn);
@@ -111,15 +197,33 @@ impl World {
     fn check_whole(&self, from: usize, to: usize) {
         let sent = self.conns[from].tcp.incoming(Side::Program);
         let got = self.conns[to].tcp.incoming(Side::Actor);
-        if got.read != sent.written {
+        let due = self.conns[from].opening.passed_on(sent.written);
+        if got.read != due {
             self.fail(format_args!(
-                "connection {to} got {} of the {} bytes that connection {from} sent, though neither failed",
-                got.read, sent.written
+                "connection {to} got {} of the {due} bytes that connection {from} sent, though neither failed",
+                got.read
             ));
         }
         if got.fin != Fin::Read {
             self.fail(format_args!(
                 "connection {to} never saw the FIN of connection {from}"
+            ));
+        }
+    }
+
+    /// Whoever was told why it has no backend, and read all the time, has read that and FIN.
+    fn check_heard(&self, conn: usize) {
+        let it = &self.conns[conn];
+        if !it.orderly || !it.eager || !it.is_over() || self.is_hasty(conn) {
+            return;
+        }
+        self.check_reply(conn);
+        let got = it.tcp.incoming(Side::Actor);
+        let told = it.told.as_ref().map_or(0, Vec::len);
+        if got.read != told as u64 || got.fin != Fin::Read {
+            self.fail(format_args!(
+                "connection {conn} read {} of the {told} bytes of its reply, and FIN is {:?}",
+                got.read, got.fin
             ));
         }
     }

@@ -1,7 +1,6 @@
 //! What each op does when it happens, with everything that a kernel may make of it.
 
 use super::inflight::{Dial, Flight, Wait};
-use super::pattern;
 use super::ring::SimRing;
 use super::tcp::Side;
 use super::world::{Fd, Stage, Verdict, World};
@@ -175,7 +174,8 @@ impl SimRing {
         world.nudge(conn);
         let position = world.conns[conn].tcp.incoming(Side::Program).read - count;
         let len = usize::try_from(count).expect("at most a buffer");
-        pattern::fill(conn as u64, position, &mut self.buffers.lent_mut(id)[..len]);
+        let bytes = &mut self.buffers.lent_mut(id)[..len];
+        world.conns[conn].opening.fill(conn as u64, position, bytes);
         let count = u32::try_from(count).expect("at most a buffer");
         let lease = self.buffers.take_back(id, count);
         world.check_held(conn);
@@ -210,7 +210,7 @@ impl SimRing {
         mut position: u64,
         lease: &Lease,
         count: u64,
-        world: &World,
+        world: &mut World,
     ) {
         let end = position + count;
         for bytes in self.buffers.segments(lease) {
@@ -241,7 +241,7 @@ fn received(result: Result<Lease, Errno>, more: bool, nonempty: bool) -> Event {
 fn dialed(ring: usize, tag: Tag, dial: Dial, world: &mut World) -> Event {
     let result = match dial {
         Dial::Refused(error) => Err(error),
-        Dial::Going { conn, number } => match world.conns[conn].stage {
+        Dial::Going { conn, number, .. } => match world.conns[conn].stage {
             Stage::Dialing(Verdict::Given(Ok(()))) => {
                 world.conns[conn].stage = Stage::Held;
                 world.name(ring, tag, conn);
@@ -259,7 +259,10 @@ fn dialed(ring: usize, tag: Tag, dial: Dial, world: &mut World) -> Event {
             | Stage::Gone => unreachable!("a dial happens when its verdict is in"),
         },
     };
-    let local = None;
+    let local = match dial {
+        Dial::Going { local, .. } => local,
+        Dial::Refused(_) => None,
+    };
     Event::Dialed { result, local }
 }
 
@@ -271,7 +274,7 @@ fn cancelled(wait: &mut Wait, held: u32, world: &mut World) -> Event {
             more: false,
         },
         Wait::Dial(dial) => {
-            if let Dial::Going { conn, number } = *dial {
+            if let Dial::Going { conn, number, .. } = *dial {
                 world.close_fd(number);
                 world.abandon_dial(conn, false);
             }

@@ -2,6 +2,7 @@
 
 use super::actor::Script;
 use super::agenda::Happening;
+use super::opening::Opening;
 use super::tcp::Side;
 use super::world::{Fd, Stage, Verdict, World};
 use crate::ring::Errno;
@@ -20,6 +21,7 @@ impl World {
                     let side = if to_actor { Side::Actor } else { Side::Program };
                     self.conns[conn].tcp.arrive(side, &mut self.agenda);
                     if to_actor {
+                        self.check_let_go(conn);
                         self.act(conn);
                     }
                 }
@@ -67,8 +69,10 @@ impl World {
 
     /// The program's end closes.
     pub(super) fn leave(&mut self, conn: usize, reset: bool) {
+        self.on_fin(conn);
         let it = &mut self.conns[conn];
         it.stage = Stage::Gone;
+        it.closed = Some(self.agenda.now());
         it.tcp.close(Side::Program, reset, &mut self.agenda);
     }
 
@@ -80,7 +84,8 @@ impl World {
             None => Script::answers(),
         };
         let (verdict, pause) = self.draw_verdict(self.backends.contains_key(&peer));
-        let conn = self.add_conn(script, peer, Stage::Dialing(Verdict::Pending(verdict)));
+        let stage = Stage::Dialing(Verdict::Pending(verdict));
+        let conn = self.add_conn(script, peer, stage, Opening::default());
         self.agenda.after(pause, Happening::Dialed { conn });
         conn
     }

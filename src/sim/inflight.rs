@@ -2,6 +2,7 @@
 
 use super::world::{Fd, World};
 use crate::ring::{Errno, Lane, Lease, OpKind, Readiness, Tag, Time};
+use std::net::SocketAddr;
 
 /// The number of a flight whose socket was never made, or is closed.
 pub(super) const NO_SOCKET: i32 = -1;
@@ -40,7 +41,12 @@ pub(super) enum Wait {
 /// A dial that goes on, or one that failed before it began.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Dial {
-    Going { conn: usize, number: i32 },
+    Going {
+        conn: usize,
+        number: i32,
+        /// What the answer tells of where the client connected to.
+        local: Option<SocketAddr>,
+    },
     Refused(Errno),
 }
 

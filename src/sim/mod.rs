@@ -7,7 +7,8 @@
 //! FIN comes after all of them; and [`SimRing::check_end`] finds whatever outlived its connection. A check that fails
 //! panics with the seed and the command that replays it. `RINGWAY_SIM_TRACE=1` prints every op and completion.
 //!
-//! Bytes are counted, never stored: what they are follows from the connection's number and their position.
+//! Bytes are counted, not stored: what they are follows from the connection's number and their position. Only what a
+//! client says first may mean something ([`Opening`]), and what it is told when it gets no backend.
 
 mod actor;
 mod agenda;
@@ -17,6 +18,7 @@ mod execute;
 mod faults;
 mod happen;
 mod inflight;
+mod opening;
 mod pattern;
 mod pipes;
 mod ring;
@@ -28,5 +30,6 @@ mod world;
 pub use actor::{Appetite, Script, Step};
 pub use chance::{Chance, Odds};
 pub use faults::Faults;
+pub use opening::Opening;
 pub use ring::SimRing;
 pub use world::{Demands, Fate, World, replay_line};

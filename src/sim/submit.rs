@@ -19,9 +19,12 @@ impl SimRing {
                 let listener = open_listener(listener, world);
                 world.drop_queued(listener);
             }
-            Op::Dial { tag, peer, .. } => {
+            Op::Dial {
+                tag, peer, asking, ..
+            } => {
                 self.inflight.check_lane(world, tag, OpKind::Dial);
-                let dial = begin_dial(peer, world);
+                world.check_dial(self.number, tag);
+                let dial = begin_dial(peer, asking, world);
                 let number = match dial {
                     Dial::Going { number, .. } => number,
                     Dial::Refused(_) => NO_SOCKET,
@@ -49,6 +52,7 @@ impl SimRing {
                 if lease.is_empty() {
                     world.fail(format_args!("send of nothing on socket {}", sock.number()));
                 }
+                world.on_send(conn);
                 self.launch(tag, sock.number(), Wait::Send { conn, lease }, world);
                 if self.buffers.is_scarce() && !world.conns[conn].tcp.can_send(Side::Program) {
                     self.shed(tag);
@@ -260,13 +264,21 @@ impl SimRing {
     }
 }
 
-fn begin_dial(peer: SocketAddr, world: &mut World) -> Dial {
+fn begin_dial(peer: SocketAddr, asking: Option<SockRef>, world: &mut World) -> Dial {
+    let local = asking.map(|sock| match world.held(sock.number()) {
+        Some(client) => world.conns[client].local,
+        None => world.fail(format_args!("asked about {sock:?}, which is not open")),
+    });
     if world.chance.hit(world.faults.dial) {
         return Dial::Refused(world.chance.pick(&[Errno::EMFILE, Errno::EADDRNOTAVAIL]));
     }
     let conn = world.dial(peer);
     let number = world.open_fd(Fd::Conn(conn));
-    Dial::Going { conn, number }
+    Dial::Going {
+        conn,
+        number,
+        local,
+    }
 }
 
 fn open_listener(sock: SockRef, world: &World) -> usize {

@@ -4,6 +4,7 @@ use super::actor::{Actor, Appetite, Script, Step};
 use super::agenda::{Agenda, Happening};
 use super::chance::Chance;
 use super::faults::Faults;
+use super::opening::Opening;
 use super::tcp::{Fin, Side, Tcp};
 use super::trace::Trace;
 use crate::ring::{Completion, Errno, Event, Lane, Sock, SockRef, Tag, Time};
@@ -18,7 +19,7 @@ pub struct Demands {
     /// Bytes that the program may hold of one direction: received, not yet sent on.
     pub held_max: u64,
     /// Connections whose two ends behave must deliver everything, both ways, with both FINs, and a reset must arrive
-    /// as a reset. Off where the program has reasons of its own to end a connection (timeouts, a drain).
+    /// as a reset. (What is told to those who get no backend must always be whole.) Off where the program has reasons of its own to end a connection (timeouts, a drain).
     pub whole: bool,
     /// Turns after which the world should have come to its end.
     pub turns_max: u64,
@@ -66,8 +67,20 @@ pub(super) struct Conn {
     pub(super) address: SocketAddr,
     /// The actor means to end it in order.
     pub(super) orderly: bool,
+    /// The actor reads whatever comes.
+    pub(super) eager: bool,
     /// The other side of the program, as its tags tell.
     pub(super) partner: Option<usize>,
+    /// What the actor says first.
+    pub(super) opening: Opening,
+    /// Where the actor connected to, if it is a client.
+    pub(super) local: SocketAddr,
+    /// What the program told it without a backend, if it began to.
+    pub(super) told: Option<Vec<u8>>,
+    /// When the program sent FIN after that, or closed.
+    pub(super) let_go: Option<Time>,
+    /// When the program closed it.
+    pub(super) closed: Option<Time>,
     heard: Time,
 }
 
@@ -80,6 +93,10 @@ pub struct Fate {
     pub answered: bool,
     /// Bytes that the program received from it.
     pub given: u64,
+    /// Bytes that it read.
+    pub got: u64,
+    /// Where it is, seen from the program.
+    pub address: SocketAddr,
     /// When the program last heard of bytes moving here, before it sent FIN or the connection was reset.
     pub heard: Time,
 }
@@ -90,6 +107,8 @@ impl Conn {
             orderly: self.orderly,
             answered: self.actor.has_answered(),
             given: self.tcp.incoming(Side::Program).read,
+            got: self.tcp.incoming(Side::Actor).read,
+            address: self.address,
             heard: self.heard,
         }
     }
@@ -113,6 +132,8 @@ pub(super) enum Fd {
 
 #[derive(Debug)]
 pub(super) struct Listener {
+    /// What clients connect to.
+    pub(super) address: SocketAddr,
     pub(super) queue: VecDeque<usize>,
     pub(super) open: bool,
     pub(super) shut: bool,
@@ -135,6 +156,8 @@ pub struct World {
     /// By ring, slot and generation.
     owners: HashMap<(usize, u32, u32), [Option<usize>; 2]>,
     rings: usize,
+    /// Since when the program may cut its replies short.
+    pub(super) haste: Option<Time>,
     /// The narrowest window, as a power of two.
     narrowest: u64,
 }
@@ -158,6 +181,7 @@ impl World {
             fds: Vec::new(),
             owners: HashMap::new(),
             rings: 0,
+            haste: None,
             narrowest: 9,
         }
     }
@@ -211,8 +235,14 @@ impl World {
 
     /// A listening socket of the program's; clients name it by its turn, from 0.
     pub fn listen(&mut self) -> Sock {
+        self.listen_at(SocketAddr::from(([198, 51, 100, 1], 80)))
+    }
+
+    /// A listening socket of the program's at this address.
+    pub fn listen_at(&mut self, address: SocketAddr) -> Sock {
         let listener = self.listeners.len();
         self.listeners.push(Listener {
+            address,
             queue: VecDeque::new(),
             open: true,
             shut: false,
@@ -237,12 +267,13 @@ impl World {
     }
 
     /// From now on the program may end connections for reasons of its own, and throw away what it receives; what is
-    /// over must be whole.
+    /// over must be whole. From `haste` on it may cut short even what it tells those that it refuses.
     ///
     /// # Panics
     /// When a connection that is over is not, with the line that replays the world.
-    pub fn excuse(&mut self) {
+    pub fn excuse(&mut self, haste: Time) {
         self.check_deliveries();
+        self.haste = Some(self.haste.map_or(haste, |known| known.min(haste)));
         self.demands.whole = false;
         self.demands.held_max = u64::MAX;
     }
@@ -283,7 +314,21 @@ impl World {
         let number = u32::try_from(self.conns.len()).expect("fewer than 2^24 connections");
         let ip = Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 0).to_bits() + number);
         let address = SocketAddr::new(IpAddr::V4(ip), 40_000);
-        let conn = self.add_conn(script, address, Stage::Planned { listener });
+        self.client_saying(listener, pause, address, script, Opening::default());
+    }
+
+    /// A client that comes to the listener after `pause`, from an address that no other has, and says something first:
+    /// the first bytes that its script sends.
+    pub fn client_saying(
+        &mut self,
+        listener: usize,
+        pause: Duration,
+        address: SocketAddr,
+        script: Script,
+        opening: Opening,
+    ) {
+        let conn = self.add_conn(script, address, Stage::Planned { listener }, opening);
+        self.conns[conn].local = self.listeners[listener].address;
         self.agenda.after(pause, Happening::Act { conn });
     }
 
@@ -306,20 +351,32 @@ impl World {
         );
     }
 
-    pub(super) fn add_conn(&mut self, script: Script, address: SocketAddr, stage: Stage) -> usize {
+    pub(super) fn add_conn(
+        &mut self,
+        script: Script,
+        address: SocketAddr,
+        stage: Stage,
+        opening: Opening,
+    ) -> usize {
         let conn = self.conns.len();
         let chance = &mut self.chance;
         let latency = chance.pause(Duration::from_millis(40));
         let mut window = || 1 << chance.within(self.narrowest, 18);
         let tcp = Tcp::new(conn, latency, window(), window());
-        let orderly = script.is_orderly();
+        let (orderly, eager) = (script.is_orderly(), script.is_eager());
         self.conns.push(Conn {
             tcp,
             actor: Actor::new(script),
             stage,
             address,
             orderly,
+            eager,
             partner: None,
+            opening,
+            local: address,
+            told: None,
+            let_go: None,
+            closed: None,
             heard: Time::default(),
         });
         conn
@@ -373,6 +430,7 @@ impl World {
 
     /// shutdown(2) of the program's end.
     pub(super) fn shutdown(&mut self, conn: usize, both: bool) {
+        self.on_fin(conn);
         self.conns[conn]
             .tcp
             .shutdown(Side::Program, both, &mut self.agenda);
@@ -384,7 +442,7 @@ impl World {
             steps: vec![Step::Reset],
             appetite: Appetite::Eager,
         };
-        let conn = self.add_conn(script, address, Stage::Held);
+        let conn = self.add_conn(script, address, Stage::Held, Opening::default());
         self.conns[conn].actor.start(conn, &mut self.agenda);
         Sock::simulated(self.open_fd(Fd::Conn(conn)))
     }
@@ -437,6 +495,37 @@ impl World {
         }
     }
 
+    /// The program sends something to this connection.
+    pub(super) fn on_send(&mut self, conn: usize) {
+        if self.is_alone(conn) && !self.conns[conn].opening.replies.is_empty() {
+            self.conns[conn].told.get_or_insert_default();
+        }
+    }
+
+    /// The program is about to send FIN to this connection, or to close it.
+    pub(super) fn on_fin(&mut self, conn: usize) {
+        let now = self.now();
+        let it = &mut self.conns[conn];
+        if it.told.is_some() {
+            it.let_go.get_or_insert(now);
+        }
+    }
+
+    /// Which client of the program the op with this tag is for, as far as is known.
+    pub(super) fn client_of(&self, ring: usize, tag: Tag) -> Option<usize> {
+        self.owners.get(&(ring, tag.slot, tag.generation))?[end_of(Lane::A)]
+    }
+
+    /// Whether nobody has heard of it: it has no backend, or one that was reset before a byte moved.
+    pub(super) fn is_alone(&self, conn: usize) -> bool {
+        self.conns[conn].partner.is_none_or(|partner| {
+            let partner = &self.conns[partner];
+            let sent = partner.tcp.outgoing(Side::Program);
+            let moved = sent.written + partner.tcp.incoming(Side::Program).read;
+            partner.stage == Stage::Gone && moved == 0 && sent.fin == Fin::Unsent
+        })
+    }
+
     /// Learns from the tag of an op of this ring which connection of the program this is the end of.
     pub(super) fn name(&mut self, ring: usize, tag: Tag, conn: usize) {
         let lane = end_of(tag.lane);
@@ -457,6 +546,7 @@ impl World {
         if let [Some(a), Some(b)] = *ends {
             self.conns[a].partner = Some(b);
             self.conns[b].partner = Some(a);
+            self.check_wanted(a);
         }
     }
 }

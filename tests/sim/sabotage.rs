@@ -1,6 +1,7 @@
 //! Each checker bites: a ring that breaks one rule on behalf of a relay that keeps them all.
 
 use crate::relay::Relay;
+use crate::seats::Simulated;
 use crate::{HELD_MAX, backend_address};
 use ringway::ring::{
     Buffers, Completion, Event, Lease, Op, Ops, Ring, SPILL_MAX, Sock, Time, Until,
@@ -13,16 +14,22 @@ use std::time::Duration;
 
 /// What the ring does to an op, or to what came back.
 #[derive(Clone, Copy)]
-enum Fault {
+pub(crate) enum Fault {
     Op(fn(&mut Buffers, Op, &mut Ops)),
     Done(fn(&mut Buffers, &mut [Completion])),
     /// Never waits.
     Spin,
 }
 
-struct Sabotage {
-    inner: SimRing,
-    fault: Fault,
+pub(crate) struct Sabotage {
+    pub(crate) inner: SimRing,
+    pub(crate) fault: Fault,
+}
+
+impl Simulated for Sabotage {
+    fn sim(&self) -> &SimRing {
+        &self.inner
+    }
 }
 
 impl Ring for Sabotage {
@@ -106,7 +113,7 @@ fn copy(buffers: &mut Buffers, lease: &Lease) -> Lease {
 }
 
 /// Does to each send's bytes what `change` does, and passes on the rest.
-fn change_sends(
+pub(crate) fn change_sends(
     buffers: &mut Buffers,
     op: Op,
     ops: &mut Ops,

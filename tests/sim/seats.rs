@@ -2,7 +2,7 @@
 //! and what must hold of each record, is the caller's.
 
 use ringway::config::Config;
-use ringway::ring::{Sock, SockRef, Time};
+use ringway::ring::{Ring, Sock, SockRef, Time};
 use ringway::sim::{SimRing, World};
 use ringway::upstream::Snapshot;
 use ringway::worker::{
@@ -36,9 +36,20 @@ pub(crate) struct Furnished {
     pub(crate) sizes: (u64, u64),
 }
 
+/// A ring in a simulated world, perhaps behind one that does something to it.
+pub(crate) trait Simulated: Ring {
+    fn sim(&self) -> &SimRing;
+}
+
+impl Simulated for SimRing {
+    fn sim(&self) -> &SimRing {
+        self
+    }
+}
+
 /// A worker and the ways to it.
-struct Seat {
-    worker: Worker<SimRing>,
+struct Seat<R> {
+    worker: Worker<R>,
     bell: SockRef,
     post: Post,
     stats: Arc<Stats>,
@@ -46,9 +57,9 @@ struct Seat {
 }
 
 /// Workers in their world, and what they tell.
-pub(crate) struct Play {
+pub(crate) struct Play<R> {
     pub(crate) world: Rc<RefCell<World>>,
-    seats: Vec<Seat>,
+    seats: Vec<Seat<R>>,
     board: Arc<Board>,
     limits: Arc<Limits>,
     records: Receiver<Record>,
@@ -56,8 +67,19 @@ pub(crate) struct Play {
     spilled: u64,
 }
 
-impl Play {
-    pub(crate) fn new(mut world: World, furnished: Furnished) -> Self {
+impl Play<SimRing> {
+    pub(crate) fn new(world: World, furnished: Furnished) -> Self {
+        Self::behind(|ring| ring, world, furnished)
+    }
+}
+
+impl<R: Simulated> Play<R> {
+    /// Each worker gets what `wrap` makes of its ring.
+    pub(crate) fn behind(
+        wrap: impl Fn(SimRing) -> R,
+        mut world: World,
+        furnished: Furnished,
+    ) -> Self {
         let Furnished {
             config,
             listeners,
@@ -95,7 +117,7 @@ impl Play {
                 journal: Journal::into(journal.clone()),
             };
             board.set_busy(at, play.draw(0, 1000));
-            let ring = play.ring(buffers, sizes);
+            let ring = wrap(play.ring(buffers, sizes));
             play.seat(ring, setup, bells[at], posts[at].clone());
         }
         play
@@ -113,7 +135,7 @@ impl Play {
         SimRing::new(Rc::clone(&self.world), count, size)
     }
 
-    fn seat(&mut self, ring: SimRing, setup: Setup, bell: SockRef, post: Post) {
+    fn seat(&mut self, ring: R, setup: Setup, bell: SockRef, post: Post) {
         let stats = Arc::clone(&setup.stats);
         self.seats.push(Seat {
             worker: Worker::new(ring, setup),
@@ -139,8 +161,9 @@ impl Play {
     /// Tells one worker to drain. When it must be over.
     fn drain(&self, at: usize) -> Time {
         let mut world = self.world.borrow_mut();
-        world.excuse();
         let deadline = world.chance().pause(Duration::from_secs(20));
+        let hasty = world.now() + deadline;
+        world.excuse(hasty);
         let over = world.chance().pause(deadline);
         self.seats[at].post.post(Message::Drain { over, deadline });
         world.now() + deadline + SLACK
@@ -198,7 +221,7 @@ impl Play {
         for seat in &mut self.seats {
             let dropped = seat.stats.records_dropped.get();
             assert_eq!(dropped, 0, "the journal has room for all");
-            seat.worker.ring().check_end(bells);
+            seat.worker.ring().sim().check_end(bells);
         }
         records
     }
@@ -221,7 +244,10 @@ impl Play {
             for seat in &mut self.seats {
                 seat.turn();
             }
-            let idle = self.seats.iter_mut().all(|s| s.worker.ring().is_idle());
+            let idle = self
+                .seats
+                .iter_mut()
+                .all(|s| s.worker.ring().sim().is_idle());
             quiet = if idle { quiet + 1 } else { 0 };
         }
     }
@@ -272,7 +298,7 @@ impl Play {
     }
 }
 
-impl Seat {
+impl<R: Ring> Seat<R> {
     fn turn(&mut self) -> Life {
         self.worker.turn().expect("a simulated ring never fails")
     }
