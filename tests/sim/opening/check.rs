@@ -9,6 +9,11 @@ use ringway::sim::{Fate, World};
 use ringway::worker::Record;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How much longer than `peek_timeout` a client may be there that gets no backend: the second in which it may read why, and
+/// what a slow kernel and a slow turn take.
+const LATE_MAX: Duration = Duration::from_millis(1_300);
 
 /// What is known of a world beside its records.
 pub(crate) struct Known<'a> {
@@ -62,10 +67,15 @@ impl Known<'_> {
             );
         }
         match outcome.phase {
-            Phase::Greeting | Phase::Peeking => assert!(backend.is_none(), "{outcome}"),
-            Phase::Dialing => check_upstream(record, plan),
+            Phase::Greeting | Phase::Peeking => {
+                assert!(backend.is_none(), "{outcome}");
+                let age = record.ended.since(record.started);
+                let most = rules_of(record).peek_timeout + LATE_MAX;
+                assert!(age <= most, "{outcome} only after {age:?}");
+            }
+            Phase::Dialing => check_choice(record, plan),
             Phase::Relaying | Phase::HalfClosed | Phase::Done => {
-                check_upstream(record, plan);
+                check_choice(record, plan);
                 let backend = backend.expect("a relay has two sides");
                 let upstream = &record.config.upstreams[plan.upstream.expect("checked")];
                 let backends = &upstream.backends;
@@ -136,9 +146,22 @@ impl Known<'_> {
     }
 }
 
-fn check_upstream(record: &Record, plan: &Plan) {
+/// It went where it asked to, and the record says what it asked for.
+fn check_choice(record: &Record, plan: &Plan) {
+    let outcome = record.summary.outcome;
     let upstream = record.upstream.map(usize::from);
-    assert_eq!(upstream, plan.upstream, "{}", record.summary.outcome);
+    assert_eq!(upstream, plan.upstream, "{outcome}");
+    let peeked = record.told.as_ref().map(|told| &told.peeked);
+    let name = peeked.and_then(|peeked| peeked.host.as_deref().or(peeked.sni.as_deref()));
+    assert_eq!(name, plan.name, "{outcome}");
+    let backends = plan
+        .upstream
+        .map(|at| record.config.upstreams[at].backends.len());
+    let tries = usize::from(record.summary.tries);
+    assert!(
+        backends.is_some_and(|most| tries <= most),
+        "{outcome}: one was tried twice"
+    );
 }
 
 /// A connection's share of its household's time.

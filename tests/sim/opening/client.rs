@@ -45,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) source: SocketAddr,
     /// Where it goes; `None` if it must be refused.
     pub(crate) upstream: Option<usize>,
+    /// The name that it asks for.
+    pub(crate) name: Option<&'static str>,
     /// Why it may be refused, each for all that say so in other words.
     pub(crate) refusals: Vec<Cause>,
     /// How long its PROXY protocol header is, which is not part of its stream.
@@ -173,6 +175,7 @@ impl Saying<'_> {
         Plan {
             source: ends.map_or(self.peer, |(source, _)| source),
             upstream,
+            name: self.body.name(),
             refusals,
             header: header as u64,
             eager: script.appetite == Appetite::Eager,
