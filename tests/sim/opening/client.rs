@@ -138,6 +138,11 @@ impl Saying<'_> {
         let says = self.says().len();
         let mut script = Script::draw_client(chance, faults);
         let end = match cut {
+            // Gone as soon as it has said enough, while it is dialed for.
+            Cut::Nowhere if chance.below(16) == 0 => {
+                let timeout = chance.pause(Duration::from_millis(200));
+                vec![chance.pick(&[Step::Reset, Step::Vanish(timeout)])]
+            }
             Cut::Nowhere => std::mem::take(&mut script.steps),
             Cut::Fin(_) => vec![Step::Fin, Step::AwaitEnd(PATIENCE)],
             Cut::Close(_) => vec![Step::Close],
