@@ -116,11 +116,11 @@ impl Saying<'_> {
         [self.header.bytes(), self.body.bytes()].concat()
     }
 
-    /// What is malformed is not cut too: how much of it must come before it shows is not for us to say.
+    /// A bad header and the preface are not cut: how much of them must come before they show is not for us to say.
     fn draw_cut(&self, chance: &mut Chance) -> Cut {
         let len = self.says().len();
-        let is_form = matches!(self.header, Header::Bad(_)) || self.body == Body::Preface;
-        if len == 0 || is_form || chance.below(2) == 0 {
+        let is_odd = matches!(self.header, Header::Bad(_)) || self.body == Body::Preface;
+        if len == 0 || is_odd || chance.below(2) == 0 {
             return Cut::Nowhere;
         }
         let at = chance.index(len);
@@ -284,23 +284,12 @@ impl Saying<'_> {
         };
         let version: SendProxy = self.config.upstreams[at].proxy_protocol;
         let announced = announced(version, ends, self.body.name());
-        match (&self.body, self.rules.forwarded) {
-            (Body::Head(_, head), Forwarded::Append) => {
-                let rewritten = forwarded(head, ends.0.ip());
-                let announced = announced.into_iter().chain(rewritten.into_iter().map(Some));
-                (header + head.len(), announced.collect())
-            }
-            (
-                Body::Opaque
-                | Body::Head(..)
-                | Body::BadHead(_)
-                | Body::LongHead(_)
-                | Body::Preface
-                | Body::Hello(..)
-                | Body::BadHello(_),
-                Forwarded::Off | Forwarded::Append,
-            ) => (header, announced),
+        if let (Body::Head(_, head), Forwarded::Append) = (&self.body, self.rules.forwarded) {
+            let rewritten = forwarded(head, ends.0.ip());
+            let announced = announced.into_iter().chain(rewritten.into_iter().map(Some));
+            return (header + head.len(), announced.collect());
         }
+        (header, announced)
     }
 
     /// Only who speaks HTTP is told anything; whoever is refused for what it said is told just that, or that it was slow.
@@ -318,15 +307,13 @@ impl Saying<'_> {
             } else if *refusal == HALF_HEADER {
                 replies.push(Status::BadRequest.reply());
             } else if *refusal == BAD_HEAD {
-                replies.push(match self.body {
-                    Body::LongHead(_) => Status::HeadTooLarge.reply(),
-                    Body::Opaque
-                    | Body::Head(..)
-                    | Body::BadHead(_)
-                    | Body::Preface
-                    | Body::Hello(..)
-                    | Body::BadHello(_) => Status::BadRequest.reply(),
-                });
+                let is_long = matches!(self.body, Body::LongHead(_));
+                let status = if is_long {
+                    Status::HeadTooLarge
+                } else {
+                    Status::BadRequest
+                };
+                replies.push(status.reply());
             }
         }
         replies
