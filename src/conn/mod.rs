@@ -224,11 +224,18 @@ impl Connection {
     /// One of this connection's ops completed.
     #[inline]
     pub fn on_event(&mut self, lane: Lane, event: Event, cx: &mut Cx<'_>) {
+        if let State::Relaying(pair) = &mut self.state {
+            let verdict = pair.on_event(self.key, lane, event, cx);
+            self.on_verdict(verdict, cx);
+        } else {
+            self.on_rare_event(lane, event, cx);
+        }
+    }
+
+    /// An op completed before or after the relay: a few of each connection.
+    #[cold]
+    fn on_rare_event(&mut self, lane: Lane, event: Event, cx: &mut Cx<'_>) {
         match &mut self.state {
-            State::Relaying(pair) => {
-                let verdict = pair.on_event(self.key, lane, event, cx);
-                self.on_verdict(verdict, cx);
-            }
             State::Greeting(_) | State::Dialing(_) | State::Leaving(_) => {
                 self.on_event_before(event, cx);
             }
@@ -236,6 +243,7 @@ impl Connection {
                 close.pair.on_event_while_closing(self.key, lane, event, cx);
                 self.join(cx);
             }
+            State::Relaying(_) => unreachable!("the caller's"),
             State::Over(_) => unreachable!("nothing is in flight when a connection is over"),
         }
     }
