@@ -134,3 +134,39 @@ impl Stats {
         self.spilled_bytes.set(spilled as u64);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conn::{Outcome, Phase};
+    use crate::relay::Moved;
+
+    #[test]
+    fn refused_heads_are_counted_by_kind() {
+        let stats = Stats::default();
+        for (times, refusal) in Refusal::ALL.into_iter().enumerate() {
+            for _ in 0..times {
+                stats.on_over(&refused(refusal));
+            }
+        }
+        let counts = stats.bad_heads.each_ref().map(Counter::get);
+        assert!(counts.into_iter().eq(0..Refusal::ALL.len() as u64));
+        let ended = &stats.ended[Cause::BadHead(Refusal::Nul).index()];
+        assert_eq!(ended.get(), counts.iter().sum::<u64>());
+    }
+
+    fn refused(refusal: Refusal) -> Summary {
+        Summary {
+            outcome: Outcome {
+                cause: Cause::BadHead(refusal),
+                phase: Phase::Peeking,
+                errno: None,
+            },
+            backend: None,
+            tries: 0,
+            connect: None,
+            up: Moved::default(),
+            down: Moved::default(),
+        }
+    }
+}

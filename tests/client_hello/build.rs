@@ -1,7 +1,4 @@
-//! Hellos made to measure.
-
-use crate::properties::MAX;
-use ringway::wire::client_hello::{Hello, Progress, parse};
+//! Hellos made to measure: bytes only, for whoever sends them.
 
 /// A client hello without extensions, and then some.
 pub(crate) fn message(extensions: &[(u16, Vec<u8>)]) -> Vec<u8> {
@@ -85,10 +82,3 @@ pub(crate) const SESSION_LENGTH: usize = 43;
 pub(crate) const CIPHERS_LENGTH: usize = 44;
 pub(crate) const COMPRESSION_LENGTH: usize = 50;
 pub(crate) const EXTENSIONS_LENGTH: usize = 52;
-
-pub(crate) fn complete(bytes: &[u8]) -> Hello<'_> {
-    let Progress::Complete(hello) = parse(bytes, MAX) else {
-        panic!("{:?}: {bytes:02x?}", parse(bytes, MAX));
-    };
-    hello
-}

@@ -1,6 +1,7 @@
 //! What holds of any hello, and of what is nearly one.
 
 use crate::build::*;
+use crate::complete;
 use crate::properties::{self, rustls_reads};
 use proptest::prelude::*;
 use ringway::wire::client_hello::Version;

@@ -1,6 +1,7 @@
 //! What clients of today send: the corpus of the fuzzer, which `fuzz/capture.py` recorded.
 
 use crate::build::*;
+use crate::complete;
 use crate::properties::{self, rustls_reads};
 use ringway::wire::client_hello::Version;
 use std::fs;

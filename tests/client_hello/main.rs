@@ -9,3 +9,13 @@ mod clients;
 mod properties;
 mod read;
 mod refused;
+
+use properties::MAX;
+use ringway::wire::client_hello::{Hello, Progress, parse};
+
+pub(crate) fn complete(bytes: &[u8]) -> Hello<'_> {
+    let Progress::Complete(hello) = parse(bytes, MAX) else {
+        panic!("{:?}: {bytes:02x?}", parse(bytes, MAX));
+    };
+    hello
+}

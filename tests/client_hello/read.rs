@@ -1,6 +1,7 @@
 //! What a hello says, however it comes.
 
 use crate::build::*;
+use crate::complete;
 use crate::properties::{self, MAX};
 use ringway::wire::client_hello::{Progress, RECORDS_MAX, Refusal, Version, parse};
 

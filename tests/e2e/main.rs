@@ -9,6 +9,7 @@ mod admission; // who is let in
 mod dialing; //   which backend, and what when it does not answer
 mod even; //      which worker has which connection
 mod greeting; //  the PROXY protocol, both ways
+mod hostile; //   every shape of bad first bytes
 mod limits; //    connections and descriptors
 mod logs; //      the access log and who reads it
 mod peeking; //   request heads and ClientHellos

@@ -86,26 +86,6 @@ fn bytes_that_come_with_the_head_follow_it() {
 }
 
 #[test]
-fn a_head_in_segments_of_one_byte_is_the_same_head() {
-    let routed = Routed::new("http", "path_prefix = \"/chat\"");
-    let client = routed.proxy.connect();
-    for byte in UPGRADE.as_bytes() {
-        client.send(&[*byte]);
-    }
-    routed.other.accept().expect(UPGRADE.as_bytes());
-}
-
-#[test]
-fn a_head_larger_than_a_buffer_is_read_in_one_piece() {
-    let (proxy, backend) = http(|setup| setup);
-    let padding = "x".repeat(12_000);
-    let head = format!("GET / HTTP/1.1\r\nHost: a\r\nX-Padding: {padding}\r\n\r\n");
-    let client = proxy.connect();
-    client.send(head.as_bytes());
-    backend.accept().expect(head.as_bytes());
-}
-
-#[test]
 fn a_client_that_ends_after_its_request_still_gets_the_answer() {
     let (proxy, backend) = http(|setup| setup);
     let client = proxy.connect();
@@ -120,70 +100,6 @@ fn a_client_that_ends_after_its_request_still_gets_the_answer() {
     at_backend.fin();
     assert_eq!(client.drain(), (b"answer".to_vec(), End::Fin));
     assert_eq!(proxy.await_first_access().end(), ("client-fin/done", "--"));
-}
-
-#[test]
-fn a_preface_of_http_2_goes_to_the_listeners_upstream_as_opaque_bytes() {
-    let routed = Routed::new("http", "host = \"ws.example.com\"");
-    let bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-    let _client = routed.client(bytes);
-    routed.feed.accept().expect(bytes);
-}
-
-#[test]
-fn a_head_that_can_be_read_two_ways_gets_400_and_says_why_in_the_log() {
-    for (head, why) in [
-        ("GET / HTTP/1.1\nHost: a\n\n", "bare-lf"),
-        ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", "space-before-colon"),
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-            "host-repeated",
-        ),
-        (
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
-            "length-and-encoding",
-        ),
-    ] {
-        let (proxy, backend) = http(|setup| setup);
-        let client = proxy.connect();
-        client.send(head.as_bytes());
-        // More than the reply needs: unread bytes must not turn it into a reset.
-        client.send(&[b'x'; 3000]);
-        let reply = reply(&client);
-        assert!(reply.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{reply}");
-        assert!(reply.contains("\r\nConnection: close\r\n"), "{reply}");
-        client.fin();
-        let line = proxy.await_first_access();
-        assert_eq!(
-            line.end(),
-            (format!("bad-head:{why}/peeking").as_str(), "PR")
-        );
-        backend.expect_nobody();
-    }
-}
-
-#[test]
-fn a_head_over_the_limit_gets_431() {
-    let (proxy, _backend) = http(|setup| setup.listener("peek_max_bytes = 1024"));
-    let client = proxy.connect();
-    client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX: ");
-    client.send(&[b'x'; 2000]);
-    let reply = reply(&client);
-    assert!(reply.starts_with("HTTP/1.1 431 "), "{reply}");
-}
-
-#[test]
-fn a_head_that_does_not_come_gets_408() {
-    let (proxy, _backend) = http(|setup| setup.listener("peek_timeout = \"300ms\""));
-    let client = proxy.connect();
-    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n");
-    let reply = reply(&client);
-    assert!(reply.starts_with("HTTP/1.1 408 "), "{reply}");
-    client.fin();
-    assert_eq!(
-        proxy.await_first_access().end(),
-        ("peek-timeout/peeking", "cR")
-    );
 }
 
 #[test]
@@ -315,16 +231,6 @@ fn a_server_name_chooses_the_upstream_and_the_hello_arrives_whole() {
     }
     let _client = routed.client(nameless);
     routed.feed.accept().expect(nameless);
-}
-
-#[test]
-fn plain_http_on_a_tls_port_is_closed_and_named() {
-    let routed = Routed::new("tls", "sni = \"a.example.com\"");
-    let client = routed.client(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    let (bytes, _) = client.drain();
-    assert!(bytes.is_empty());
-    let line = routed.proxy.await_first_access();
-    assert_eq!(line.end(), ("bad-hello:plain-http/peeking", "PR"));
 }
 
 #[test]

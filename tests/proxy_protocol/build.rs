@@ -1,6 +1,4 @@
-//! Headers made to measure.
-
-use ringway::wire::proxy_protocol::{Header, Origin, Progress, parse};
+//! Headers made to measure: bytes only, for whoever sends them.
 
 pub(crate) const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 pub(crate) const LOCAL: u8 = 0x20;
@@ -10,17 +8,6 @@ pub(crate) const TCP6: u8 = 0x21;
 
 /// 192.0.2.7:56324 to 192.0.2.1:443.
 pub(crate) const ADDRESSES: &[u8] = &[192, 0, 2, 7, 192, 0, 2, 1, 0xdc, 0x04, 0x01, 0xbb];
-
-pub(crate) fn tcp(source: &str, destination: &str) -> Origin {
-    Origin::Tcp {
-        source: source.parse().unwrap(),
-        destination: destination.parse().unwrap(),
-    }
-}
-
-pub(crate) fn v4() -> Origin {
-    tcp("192.0.2.7:56324", "192.0.2.1:443")
-}
 
 pub(crate) fn v2(command: u8, family: u8, block: &[u8]) -> Vec<u8> {
     let length = u16::try_from(block.len()).unwrap().to_be_bytes();
@@ -43,11 +30,4 @@ pub(crate) fn tlv(kind: u8, value: &[u8]) -> Vec<u8> {
 
 pub(crate) fn ssl(tlvs: &[u8]) -> Vec<u8> {
     tlv(0x20, &[&[7, 0, 0, 0, 0], tlvs].concat())
-}
-
-pub(crate) fn complete(bytes: &[u8]) -> Header<'_> {
-    let Progress::Complete(header) = parse(bytes) else {
-        panic!("{:?}: {}", parse(bytes), bytes.escape_ascii());
-    };
-    header
 }

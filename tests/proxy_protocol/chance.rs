@@ -1,6 +1,7 @@
 //! What holds of any header, and of what is nearly one.
 
 use crate::build::*;
+use crate::complete;
 use crate::properties;
 use proptest::prelude::*;
 use ringway::wire::proxy_protocol::{Origin, Tlvs, write_v1, write_v2};

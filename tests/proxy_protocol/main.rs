@@ -10,3 +10,23 @@ mod read;
 mod refused;
 mod senders;
 mod written;
+
+use ringway::wire::proxy_protocol::{Header, Origin, Progress, parse};
+
+pub(crate) fn tcp(source: &str, destination: &str) -> Origin {
+    Origin::Tcp {
+        source: source.parse().unwrap(),
+        destination: destination.parse().unwrap(),
+    }
+}
+
+pub(crate) fn v4() -> Origin {
+    tcp("192.0.2.7:56324", "192.0.2.1:443")
+}
+
+pub(crate) fn complete(bytes: &[u8]) -> Header<'_> {
+    let Progress::Complete(header) = parse(bytes) else {
+        panic!("{:?}: {}", parse(bytes), bytes.escape_ascii());
+    };
+    header
+}

@@ -2,6 +2,7 @@
 
 use crate::build::*;
 use crate::properties;
+use crate::{complete, tcp, v4};
 use ringway::wire::proxy_protocol::{
     Origin, Progress, Ssl, Tlvs, UNIQUE_ID_MAX, V1_MAX, V2_MAX, parse, write_v2,
 };

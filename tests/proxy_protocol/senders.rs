@@ -1,6 +1,6 @@
 //! What senders of today say: the corpus of the fuzzer, which `fuzz/capture.py` recorded.
 
-use crate::build::*;
+use crate::complete;
 use crate::properties;
 use ringway::wire::proxy_protocol::{Progress, Refusal, parse};
 use std::fs;

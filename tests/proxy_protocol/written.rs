@@ -1,6 +1,7 @@
 //! What is written for a backend.
 
 use crate::build::*;
+use crate::{tcp, v4};
 use ringway::wire::proxy_protocol::{
     AUTHORITY_MAX, Origin, Ssl, Tlvs, TooLong, UNIQUE_ID_MAX, V2_MAX, write_v1, write_v2,
 };
