@@ -414,9 +414,9 @@ impl Copy {
     }
 }
 
-/// Whether buffers are short: three in four are held, by readers that stall, and there is no room left to spill what
-/// waits for them. From then on a half takes one receive at a time and none while anything is queued, so that further
-/// stalled readers hold one buffer each, not sixteen.
+/// Whether buffers are short, or the room for what waits for stalled readers soon will be. From then on a half takes one
+/// receive at a time and none while anything is queued, so that further stalled readers hold one buffer each, not
+/// sixteen.
 fn is_scarce(cx: &Cx<'_>) -> bool {
     cx.buffers.is_scarce()
 }

@@ -5,7 +5,7 @@
 //! short, what stalled readers have not taken may go on in segments of ordinary memory ([`crate::spill`]), links of the
 //! same chains whose ids are above those of the buffers.
 
-use crate::spill::{SPILL_MAX, Spill};
+use crate::spill::{SPARING, SPILL_MAX, Spill};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fmt;
 use std::ptr::NonNull;
@@ -179,9 +179,9 @@ impl Buffers {
         usize::from(self.lent)
     }
 
-    /// Whether fewer than a quarter are free.
+    /// Whether fewer than a quarter are free, or so much is spilled that soon they will be.
     pub fn is_scarce(&self) -> bool {
-        self.free() * 4 < self.count()
+        self.free() * 4 < self.count() || self.spilled() > SPARING
     }
 
     /// The bytes of the lease's first buffer; all of them when it has but one.

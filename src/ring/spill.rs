@@ -9,6 +9,11 @@ use crate::{Buffers, Lease};
 /// of 64 KiB each. More would be a promise of memory that a box of many cores may not have.
 pub const SPILL_MAX: usize = 64 << 20;
 
+/// With so much spilled, buffers count as scarce however many are free. 256 stalled readers may have left 64 KiB each
+/// behind; the rest of [`SPILL_MAX`] is for 12,288 more that leave one buffer each. Otherwise the first thousand would
+/// take all of it, a few thousand more each of the buffers, and nobody else would be read (`tests/real/slow.rs`).
+pub(crate) const SPARING: usize = 16 << 20;
+
 /// Most bytes in one segment: its bounds are kept in 16 bits.
 const SEGMENT_MAX: usize = u16::MAX as usize;
 
@@ -208,6 +213,21 @@ mod tests {
         assert!(buffers.can_spill() && buffers.spill(&mut second));
         assert_eq!((buffers.in_reserve(), buffers.spilled()), (4, 3));
         buffers.release(second);
+    }
+
+    #[test]
+    fn with_much_spilled_buffers_are_scarce_however_many_are_free() {
+        let mut buffers = Buffers::new(1024, 32_768);
+        let mut lease = buffers.write(&vec![1; SPARING]).unwrap();
+        assert!(buffers.spill(&mut lease));
+        assert!(!buffers.is_scarce());
+        let mut more = buffers.write(b"x").unwrap();
+        assert!(buffers.spill(&mut more));
+        assert_eq!(buffers.free(), 1024);
+        assert!(buffers.is_scarce());
+        buffers.release(lease);
+        assert!(!buffers.is_scarce());
+        buffers.release(more);
     }
 
     #[test]
