@@ -20,6 +20,7 @@ mod programs;
 mod proxy_protocol;
 mod redis;
 mod requests;
+mod slow;
 mod sticky;
 mod tls;
 mod tls_routes;

@@ -103,7 +103,7 @@ impl Nginx {
 
 /// What every nginx has: one process in the foreground, which keeps to its own folder.
 const COMMON: &str = "daemon off; master_process off; pid nginx.pid; error_log stderr warn;
-events { worker_connections 1000; }";
+events { worker_connections 8192; }";
 
 fn http(server: &str) -> String {
     format!(

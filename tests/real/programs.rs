@@ -33,6 +33,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("redis-cli", "redis-tools"),
     ("redis-server", "redis-server"),
     ("setpriv", "util-linux"),
+    ("slowhttptest", "slowhttptest"),
     ("timeout", "coreutils"),
 ];
 
