@@ -14,6 +14,7 @@ use ringway::ring::Keepalive;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::Path;
 use std::time::Duration;
 
 const DAYS_24: u64 = 24 * 86_400;
@@ -276,6 +277,21 @@ fn deep_nesting_is_an_error_and_not_a_stack_overflow() {
         let text = format!("a = {}", open.repeat(100_000));
         assert!(Config::parse(&text, "deep").is_err());
     }
+}
+
+/// What the fuzz target `config` holds of any text, of its seeds.
+#[test]
+fn the_corpus_of_the_fuzzer_reads_back_as_itself() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/config");
+    let mut seeds = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let config = Config::parse(&text, "seed").unwrap();
+        let printed = config.to_toml();
+        assert_eq!(Config::parse(&printed, "printed"), Ok(config), "{printed}");
+        seeds += 1;
+    }
+    assert!(seeds >= 4, "{seeds}");
 }
 
 proptest! {
