@@ -139,6 +139,13 @@ impl Client {
         self.replace(0, bytes, cx)
     }
 
+    /// Moves what was read out of the buffers, if there is room for it elsewhere.
+    pub(super) fn shed(&mut self, cx: &mut Cx<'_>) {
+        if !self.seen.is_empty() {
+            cx.buffers.spill(&mut self.seen);
+        }
+    }
+
     /// Throws away what was read.
     pub(super) fn forget(&mut self, cx: &mut Cx<'_>) {
         cx.buffers.release(self.seen.take());

@@ -162,6 +162,10 @@ impl Dial {
         u8::try_from(self.tried.len()).expect("at most eight")
     }
 
+    pub(super) fn client_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
     pub(super) fn into_client(self) -> Client {
         self.client
     }

@@ -121,6 +121,10 @@ impl Greet {
             || !rules.routes.is_empty()
     }
 
+    pub(super) fn client_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
     pub(super) fn into_client(self) -> Client {
         self.client
     }

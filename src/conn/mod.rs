@@ -272,10 +272,14 @@ impl Connection {
         }
     }
 
-    /// Others need buffers: moves what waits for a side that has taken nothing since it was asked last out of them.
+    /// Others need buffers: moves what waits for a side that has taken nothing since it was asked last, or for the rest of
+    /// a client's first bytes, out of them.
     pub fn shed(&mut self, cx: &mut Cx<'_>) {
-        if let State::Relaying(pair) = &mut self.state {
-            pair.shed(self.key, cx);
+        match &mut self.state {
+            State::Relaying(pair) => pair.shed(self.key, cx),
+            State::Greeting(greet) => greet.client_mut().shed(cx),
+            State::Dialing(dial) => dial.client_mut().shed(cx),
+            State::Closing(_) | State::Leaving(_) | State::Over(_) => {}
         }
     }
 

@@ -247,3 +247,31 @@ fn clients_that_wait_do_not_keep_others_waiting() {
     });
     assert!(took < Duration::from_secs(10), "{took:?}");
 }
+
+#[test]
+fn unfinished_heads_leave_buffers_to_others() {
+    let (proxy, backend) = http(|setup| {
+        setup
+            .process("workers = 1")
+            .listener("peek_timeout = \"1m\"")
+    });
+    // Together they are longer than all of a worker's buffers, 32 MiB, and shorter than what may lie elsewhere.
+    let head = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(12 << 10));
+    let slow: Vec<_> = (0..3_500)
+        .map(|_| {
+            let client = proxy.connect();
+            client.send(head.as_bytes());
+            client
+        })
+        .collect();
+    for _ in 0..50 {
+        let client = proxy.connect();
+        client.send(b"GET / HTTP/1.0\r\n\r\n");
+        backend.accept().expect(b"GET / HTTP/1.0\r\n\r\n");
+    }
+    // Nothing of what was put elsewhere is lost.
+    let client = &slow[0];
+    client.send(b"\r\nHost: a\r\n\r\n");
+    let whole = format!("{head}\r\nHost: a\r\n\r\n");
+    backend.accept().expect(whole.as_bytes());
+}
