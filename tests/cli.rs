@@ -156,12 +156,8 @@ fn a_wrong_flag_says_what_to_write() {
     usage_error(&with("--workers", "0"), &["from 1 to 1024"]);
     usage_error(&with("--mode", "https"), &["\"tcp\", \"http\" or \"tls\""]);
     usage_error(
-        &with("--balance", "least_conn"),
-        &["\"least_conn\" is not supported yet"],
-    );
-    usage_error(
         &with("--balance", "fair"),
-        &["write \"ip_hash\" or \"hash\""],
+        &["write \"ip_hash\", \"round_robin\", "],
     );
     usage_error(
         &with("--probe", "interval=3000 type=tcp"),

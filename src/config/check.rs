@@ -5,12 +5,11 @@
 
 use super::document::{self, Once, Table};
 use super::error::Errors;
-use super::hash_key::{self, HashKey};
-use super::model::{Backend, Config, Forwarded, Listener, Log, Mode, Process, Upstream};
+use super::model::{Config, Forwarded, Listener, Log, Mode, Process, Upstream};
 use super::networks::Networks;
 use super::route::route;
+use super::upstream::upstream;
 use super::{address, networks, quantity, value, words, workers};
-use crate::balance::ip_hash::HashPrefix;
 use crate::ring::Keepalive;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -19,10 +18,8 @@ use std::ops::RangeInclusive;
 const LISTENERS_MAX: usize = 1024;
 const ADDRESSES_MAX: usize = 256;
 const UPSTREAMS_MAX: usize = 1024;
-const BACKENDS_MAX: usize = 4096;
 const ROUTES_MAX: usize = 1024;
 const NETWORKS_MAX: usize = 1024;
-const HASH_KEYS_MAX: usize = 16;
 
 /// listen(2) takes an int; nobody's somaxconn is larger than this.
 const BACKLOG_MAX: u32 = 1 << 20;
@@ -30,7 +27,6 @@ const BACKLOG_MAX: u32 = 1 << 20;
 const NOTSENT_LOWAT_MAX: u32 = 1 << 30;
 /// MAX_TCP_KEEPCNT of the kernel.
 const KEEPALIVE_COUNT_MAX: u32 = 127;
-const CONNECT_TRIES_MAX: u8 = 8;
 /// From twice the ClientHellos and heads that programs send without being asked for much (about 500 bytes), to the 64 KiB
 /// of a worker's buffers that a relaying half holds at most: a client that only begins costs no more than one that reads.
 const PEEK_BYTES: RangeInclusive<u32> = 1 << 10..=64 << 10;
@@ -234,105 +230,8 @@ fn keepalive(mut table: Table<'_>, keepalive: &mut Keepalive) {
     table.finish();
 }
 
-fn upstream(mut table: Table<'_>, names: &mut Once<String>) -> Upstream {
-    let name = unique_name(&mut table, names);
-    let mut backend_names = Once::new();
-    let backends = table
-        .tables("backend", BACKENDS_MAX)
-        .into_iter()
-        .filter_map(|inner| backend(inner, &mut backend_names))
-        .collect();
-    let mut upstream = Upstream::new(name, backends);
-    table.set("balance", &mut upstream.balance, |v| words::BALANCES.of(v));
-    upstream.hash_key = hash_keys(&mut table);
-    if let Some(inner) = table.table("hash_prefix") {
-        hash_prefix(inner, &mut upstream.hash_prefix);
-    }
-    table.set(
-        "connect_timeout",
-        &mut upstream.connect_timeout,
-        quantity::timeout,
-    );
-    table.set("proxy_protocol", &mut upstream.proxy_protocol, |v| {
-        words::SEND_PROXY.of(v)
-    });
-    let tries = &mut upstream.connect_tries;
-    table.set("connect_tries", tries, |v| {
-        value::integer(v, 1..=CONNECT_TRIES_MAX)
-    });
-    table.set(
-        "user_timeout",
-        &mut upstream.user_timeout,
-        quantity::user_timeout,
-    );
-    table.finish();
-    upstream
-}
-
-/// The client's address ends the list, whether it is written there or not.
-fn hash_keys(table: &mut Table<'_>) -> Vec<HashKey> {
-    let mut seen = Once::new();
-    let mut keys = Vec::new();
-    for (spot, key) in table.list("hash_key", HASH_KEYS_MAX, |v| {
-        hash_key::parse(value::text(v)?)
-    }) {
-        if let Some(first) = seen.repeats(key.clone(), spot.path()) {
-            table.fault_at(
-                &spot,
-                format!("\"{key}\" is also {first}; remove one of them"),
-            );
-        } else if keys.last() == Some(&HashKey::ClientIp) {
-            let message = "never counts: client_ip, which is always there, comes before it; write client_ip last";
-            table.fault_at(&spot, message.to_owned());
-        } else {
-            keys.push(key);
-        }
-    }
-    if keys.last() != Some(&HashKey::ClientIp) {
-        keys.push(HashKey::ClientIp);
-    }
-    keys
-}
-
-fn hash_prefix(mut table: Table<'_>, prefix: &mut HashPrefix) {
-    table.set("v4", &mut prefix.v4, |v| value::integer(v, 1..=32));
-    table.set("v6", &mut prefix.v6, |v| value::integer(v, 1..=128));
-    table.finish();
-}
-
-fn backend(mut table: Table<'_>, names: &mut Once<String>) -> Option<Backend> {
-    let example = "IP:PORT, such as \"10.0.0.1:8080\"";
-    let address = table.required("address", example, address::backend_address);
-    let name = table.optional("name", value::backend_name);
-    let weight = table.optional("weight", |v| value::integer(v, value::WEIGHTS));
-    let backend = address.map(|address| {
-        let default = Backend::new(address);
-        // The contract's own default of `name` is the empty string: the address.
-        let name = name.flatten().unwrap_or(default.name);
-        Backend {
-            name,
-            address,
-            weight: weight.unwrap_or(default.weight),
-        }
-    });
-    if let Some(backend) = &backend {
-        check_backend_name(&table, &backend.name, names);
-    }
-    table.finish();
-    backend
-}
-
-fn check_backend_name(table: &Table<'_>, name: &str, names: &mut Once<String>) {
-    let key = if table.has("name") { "name" } else { "address" };
-    if let Some(first) = names.repeats(name.to_owned(), &table.path_of(key)) {
-        table.fault(
-            key,
-            format!("\"{name}\" is also {first}; give one of them another name"),
-        );
-    }
-}
-
-fn unique_name(table: &mut Table<'_>, names: &mut Once<String>) -> String {
+/// A name that none of `names` is.
+pub(super) fn unique_name(table: &mut Table<'_>, names: &mut Once<String>) -> String {
     let name = table.required("name", "one, such as name = \"feed\"", value::name);
     let name = name.unwrap_or_default();
     if !name.is_empty()

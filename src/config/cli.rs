@@ -110,7 +110,7 @@ pub struct Run {
     /// Send them here; may be given again. The weight is 1 to 256, 1 if not given
     #[arg(long, value_name = "IP:PORT[,weight=N]", value_parser = parse_backend)]
     pub backend: Vec<BackendFlag>,
-    /// Who gets the next connection: ip_hash, or hash, whose keys only a file can name
+    /// Who gets the next connection: ip_hash, round_robin, least_conn, random_two, or hash, whose keys only a file can name
     #[arg(long, value_name = "POLICY", default_value = "ip_hash")]
     #[arg(value_parser = |word: &str| words::BALANCES.parse(word))]
     pub balance: Balance,

@@ -117,6 +117,18 @@ mod tests {
             with("--mode tls --balance hash"),
             (Mode::Tls, Balance::Hash)
         );
+        assert_eq!(
+            with("--balance round_robin"),
+            (Mode::Tcp, Balance::RoundRobin)
+        );
+        assert_eq!(
+            with("--balance least_conn"),
+            (Mode::Tcp, Balance::LeastConn)
+        );
+        assert_eq!(
+            with("--balance random_two"),
+            (Mode::Tcp, Balance::RandomTwo)
+        );
     }
 
     #[test]

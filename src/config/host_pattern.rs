@@ -1,11 +1,8 @@
 //! Host names that a route asks for: one name, or all names below one.
 
+use super::host_name::{LABEL_BYTES_MAX, NAME_BYTES_MAX};
 use super::value::{Parsed, quoted};
 use std::fmt;
-
-/// RFC 1035, section 2.3.4, without the root's dot.
-const NAME_BYTES_MAX: usize = 253;
-const LABEL_BYTES_MAX: usize = 63;
 
 /// Which host names are meant. Names are ASCII in lower case, without a dot at the end.
 #[derive(Clone, PartialEq, Eq, Debug)]

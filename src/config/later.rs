@@ -3,9 +3,9 @@
 //!
 //! To support a key, delete its row, read it in `check`, print it in `print`, describe it in docs/configuration.md.
 
+use super::quantity;
 use super::value::{self, Parsed};
 use super::words::Words;
-use super::{networks, quantity};
 use std::time::Duration;
 use toml::de::DeValue;
 
@@ -17,10 +17,6 @@ enum Kind {
     Timeout,
     /// Bytes; none asks for nothing.
     Size,
-    /// An integer of this range; 0 asks for nothing.
-    Integer(u32, u32),
-    /// A number; 0 asks for nothing.
-    Number,
     /// A string; the empty one asks for nothing.
     Text,
     /// `true` or `false`; this one asks for nothing.
@@ -29,8 +25,6 @@ enum Kind {
     Words(Words<bool>),
     /// A list of strings; the empty one asks for nothing.
     Texts,
-    /// A list of networks or addresses; the empty one asks for nothing.
-    Networks,
     /// A table, whose keys have rows of their own.
     Table,
     /// A list of tables, whose keys have rows of their own.
@@ -70,64 +64,10 @@ const LATER: &[Later] = &[
     ),
     later("listener.tls.alpn", Kind::Texts),
     later("listener.tls.handshake_timeout", Kind::Timeout),
-    later("upstream.hash_load_factor", Kind::Number),
-    later("upstream.max_fails", Kind::Integer(0, 1_000_000)),
-    later("upstream.fail_timeout", Kind::Timeout),
-    later(
-        "upstream.all_down",
-        words(&[("try_all", true), ("refuse", false)]),
-    ),
-    later(
-        "upstream.on_down",
-        words(&[("keep", true), ("close", false)]),
-    ),
-    later("upstream.slow_start", Kind::Duration),
-    later("upstream.source_addresses", Kind::Networks),
-    later("upstream.resolve_interval", Kind::Timeout),
-    later("upstream.probe", Kind::Table),
-    later("upstream.probe.type", words(PROBES)),
-    later("upstream.probe.interval", Kind::Timeout),
-    later("upstream.probe.timeout", Kind::Timeout),
-    later("upstream.probe.rise", Kind::Integer(1, 1_000_000)),
-    later("upstream.probe.fall", Kind::Integer(1, 1_000_000)),
-    later("upstream.probe.port", Kind::Integer(0, 65_535)),
-    later("upstream.probe.send", Kind::Text),
-    later("upstream.probe.expect", Kind::Text),
-    later("upstream.probe.expect_status", Kind::Texts),
-    later("upstream.probe.path", Kind::Text),
-    later("upstream.probe.host", Kind::Text),
-    later(
-        "upstream.probe.initial",
-        words(&[("up", true), ("down", false)]),
-    ),
-    later("upstream.probe.jitter", Kind::Number),
     later("upstream.tls", Kind::Table),
     later("upstream.tls.server_name", Kind::Text),
     later("upstream.tls.ca", Kind::Text),
     later("upstream.tls.verify", Kind::Flag(true)),
-    later("upstream.backend.backup", Kind::Flag(false)),
-    later(
-        "upstream.backend.max_connections",
-        Kind::Integer(0, u32::MAX),
-    ),
-    later(
-        "upstream.backend.state",
-        words(&[("ready", true), ("drain", false), ("maint", false)]),
-    ),
-];
-
-const PROBES: &[(&str, bool)] = &[
-    ("tcp", false),
-    ("http", false),
-    ("ssl_hello", false),
-    ("smtp", false),
-    ("mysql", false),
-    ("pop3", false),
-    ("imap", false),
-    ("pgsql", false),
-    ("redis", false),
-    ("websocket", false),
-    ("send_expect", false),
 ];
 
 /// The paths of those keys, without positions in lists: `upstream.probe.type`.
@@ -161,13 +101,10 @@ impl Kind {
             Self::Duration => quantity::duration_or_zero(value).map(|d| d == Duration::ZERO),
             Self::Timeout => quantity::timeout(value).map(|_| false),
             Self::Size => quantity::size(value, 0..=1 << 30).map(|bytes| bytes == 0),
-            Self::Integer(low, high) => value::integer(value, *low..=*high).map(|n| n == 0),
-            Self::Number => value::number(value).map(|n| n == 0.0),
             Self::Text => value::text(value).map(str::is_empty),
             Self::Flag(harmless) => value::flag(value).map(|flag| flag == *harmless),
             Self::Words(words) => words.of(value),
-            Self::Texts => each_item(value, |item| value::text(item).map(drop)),
-            Self::Networks => each_item(value, networks::network),
+            Self::Texts => texts(value),
             Self::Table if value.is_table() => Ok(false),
             Self::Table => Err(value::wrong_type(value, "a table")),
             Self::Tables => match value.as_array() {
@@ -179,12 +116,12 @@ impl Kind {
     }
 }
 
-fn each_item<T>(value: &DeValue, check: impl Fn(&DeValue) -> Parsed<T>) -> Parsed<bool> {
+fn texts(value: &DeValue) -> Parsed<bool> {
     let items = value
         .as_array()
         .ok_or_else(|| value::wrong_type(value, "a list of strings"))?;
     items
         .iter()
-        .try_for_each(|item| check(item.get_ref()).map(drop))?;
+        .try_for_each(|item| value::text(item.get_ref()).map(drop))?;
     Ok(items.is_empty())
 }

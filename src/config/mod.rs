@@ -11,16 +11,21 @@ mod check;
 pub mod cli;
 mod document;
 mod error;
+mod escapes;
 mod flags;
 mod hash_key;
+mod host_name;
 mod host_pattern;
 mod later;
 mod man;
 mod model;
 mod networks;
 mod print;
+mod probe;
 mod quantity;
+mod ratio;
 mod route;
+mod upstream;
 mod value;
 mod warnings;
 mod words;
@@ -32,10 +37,12 @@ pub use hash_key::HashKey;
 pub use host_pattern::HostPattern;
 pub use later::keys_not_supported_yet;
 pub use model::{
-    AcceptProxy, Access, Backend, Balance, Config, Format, Forwarded, Listener, Log, Mode, Process,
-    Rate, Relay, Route, SendProxy, Upstream, Workers,
+    AcceptProxy, Access, AdminState, AllDown, Backend, Balance, Config, Format, Forwarded,
+    Listener, Log, Mode, OnDown, Process, Rate, Relay, Route, SendProxy, Upstream, Workers,
 };
 pub use networks::Networks;
+pub use probe::{Exchange, HttpRequest, InitialHealth, Probe, ProbeType, Status};
+pub use ratio::Ratio;
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -4,6 +4,8 @@
 use super::hash_key::HashKey;
 use super::host_pattern::HostPattern;
 use super::networks::Networks;
+use super::probe::Probe;
+use super::ratio::Ratio;
 use crate::balance::ip_hash::HashPrefix;
 use crate::ring::Keepalive;
 use std::net::{IpAddr, SocketAddr};
@@ -222,14 +224,33 @@ pub struct Upstream {
     pub hash_key: Vec<HashKey>,
     /// How much of a client's address is hashed, 1 to 32 bits of IPv4 and 1 to 128 of IPv6. Default 32 and 64.
     pub hash_prefix: HashPrefix,
+    /// With a hash: no backend gets more than this many times its fair share of connections, 1 to 100. Default 0: none.
+    pub hash_load_factor: Option<Ratio>,
     /// How long one connection attempt may take. Default 2 s.
     pub connect_timeout: Duration,
     /// How many different backends are tried for one client, 1 to 8. Default 3.
     pub connect_tries: u8,
+    /// So many attempts in a row that fail take a backend out … Default 3; zero never does.
+    pub max_fails: u32,
+    /// … for this long. Default 10 s.
+    pub fail_timeout: Duration,
+    /// What becomes of clients while every backend is down. Default `"try_all"`.
+    pub all_down: AllDown,
+    /// What becomes of connections whose backend goes down. Default `"keep"`.
+    pub on_down: OnDown,
+    /// How long a backend that came back gets new connections at a rising rate. Default 0 s: at once.
+    pub slow_start: Duration,
     /// The PROXY protocol header that a backend gets first. Default `"off"`.
     pub proxy_protocol: SendProxy,
     /// TCP_USER_TIMEOUT of backend sockets, whole milliseconds. Default 10 s; zero leaves the system's.
     pub user_timeout: Duration,
+    /// Local addresses to connect from, used in turn; each of a family that a backend has, none twice. Default none: the
+    /// system chooses.
+    pub source_addresses: Vec<IpAddr>,
+    /// How often the backends' host names are looked up again. Default 30 s.
+    pub resolve_interval: Duration,
+    /// `[upstream.probe]`. Default none: backends are not looked at unless clients come.
+    pub probe: Option<Probe>,
     /// `[[upstream.backend]]`, at least one, no name twice.
     pub backends: Vec<Backend>,
 }
@@ -241,6 +262,30 @@ pub enum Balance {
     IpHash,
     /// The same by the first part of [`Upstream::hash_key`] that the client sent.
     Hash,
+    /// Each in turn, as often as its weight says.
+    RoundRobin,
+    /// Who has the fewest open connections for its weight, over all workers.
+    LeastConn,
+    /// The less busy of two that chance names.
+    RandomTwo,
+}
+
+/// `upstream.all_down`
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AllDown {
+    /// They are tried as if all were up.
+    TryAll,
+    /// Clients are turned away.
+    Refuse,
+}
+
+/// `upstream.on_down`
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnDown {
+    /// They stay until they end.
+    Keep,
+    /// They are closed.
+    Close,
 }
 
 /// `upstream.proxy_protocol`
@@ -264,6 +309,23 @@ pub struct Backend {
     pub address: SocketAddr,
     /// Its share relative to the others', 1 to 256. Default 1.
     pub weight: u16,
+    /// Gets clients only while no backend that is none can. Default false.
+    pub backup: bool,
+    /// Open connections to it, over all workers. Default 0: no limit.
+    pub max_connections: usize,
+    /// What the operator wants of it. Default `"ready"`.
+    pub state: AdminState,
+}
+
+/// `backend.state`
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AdminState {
+    /// It serves.
+    Ready,
+    /// It takes no new connections; those it has go on, and it is probed.
+    Drain,
+    /// It takes no new connections, and is not probed.
+    Maint,
 }
 
 impl Default for Process {
@@ -352,10 +414,19 @@ impl Upstream {
             balance: Balance::IpHash,
             hash_key: vec![HashKey::ClientIp],
             hash_prefix: HashPrefix::default(),
+            hash_load_factor: None,
             connect_timeout: Duration::from_secs(2),
             connect_tries: 3,
+            max_fails: 3,
+            fail_timeout: Duration::from_secs(10),
+            all_down: AllDown::TryAll,
+            on_down: OnDown::Keep,
+            slow_start: Duration::ZERO,
             proxy_protocol: SendProxy::Off,
             user_timeout: Duration::from_secs(10),
+            source_addresses: Vec::new(),
+            resolve_interval: Duration::from_secs(30),
+            probe: None,
             backends,
         }
     }
@@ -368,6 +439,9 @@ impl Backend {
             name: address.to_string(),
             address,
             weight: 1,
+            backup: false,
+            max_connections: 0,
+            state: AdminState::Ready,
         }
     }
 }

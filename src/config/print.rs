@@ -1,11 +1,18 @@
 //! The effective configuration as TOML: every supported key with its value, defaults included. Reads back as the
 //! same configuration.
 
+use super::escapes::escaped;
 use super::model::{Access, Backend, Config, Listener, Log, Process, Route, Upstream, Workers};
+use super::probe::{Exchange, HttpRequest, Probe};
 use super::quantity::{duration_text, rate_text, size_text};
-use super::words::{ACCEPT_PROXY, BALANCES, FORMATS, FORWARDED, LEVELS, MODES, RELAYS, SEND_PROXY};
+use super::ratio::Ratio;
+use super::words::{
+    ACCEPT_PROXY, ADMIN_STATES, ALL_DOWN, BALANCES, FORMATS, FORWARDED, INITIAL_HEALTHS, LEVELS,
+    MODES, ON_DOWN, PROBE_TYPES, RELAYS, SEND_PROXY,
+};
 use super::workers::cpus_text;
 use std::fmt::{Display, Write};
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 impl Config {
@@ -122,14 +129,92 @@ fn upstream(out: &mut Page, upstream: &Upstream) {
         "hash_prefix",
         format!("{{ v4 = {}, v6 = {} }}", prefix.v4, prefix.v6),
     );
+    let load_factor = upstream.hash_load_factor.unwrap_or(Ratio::new(0.0));
+    out.key("hash_load_factor", load_factor);
+    connecting(out, upstream);
+    failing(out, upstream);
+    if let Some(probe) = &upstream.probe {
+        self::probe(out, probe);
+    }
+    for backend in &upstream.backends {
+        self::backend(out, backend);
+    }
+}
+
+fn connecting(out: &mut Page, upstream: &Upstream) {
     out.key("connect_timeout", duration(upstream.connect_timeout));
     out.key("connect_tries", upstream.connect_tries);
     let proxy_protocol = SEND_PROXY.name(upstream.proxy_protocol);
     out.key("proxy_protocol", string(proxy_protocol));
     out.key("user_timeout", duration(upstream.user_timeout));
-    for backend in &upstream.backends {
-        self::backend(out, backend);
+    out.key("source_addresses", list(&upstream.source_addresses));
+    out.key("resolve_interval", duration(upstream.resolve_interval));
+}
+
+fn failing(out: &mut Page, upstream: &Upstream) {
+    out.key("max_fails", upstream.max_fails);
+    out.key("fail_timeout", duration(upstream.fail_timeout));
+    out.key("all_down", string(ALL_DOWN.name(upstream.all_down)));
+    out.key("on_down", string(ON_DOWN.name(upstream.on_down)));
+    out.key("slow_start", duration(upstream.slow_start));
+}
+
+fn probe(out: &mut Page, probe: &Probe) {
+    out.table("[upstream.probe]");
+    let probe_type = probe.exchange.probe_type();
+    out.key("type", string(PROBE_TYPES.name(probe_type)));
+    out.key("interval", duration(probe.interval));
+    out.key("timeout", duration(probe.timeout));
+    out.key("rise", probe.rise);
+    out.key("fall", probe.fall);
+    out.key("port", probe.port.map_or(0, NonZeroU16::get));
+    exchange(out, &probe.exchange);
+    out.key("initial", string(INITIAL_HEALTHS.name(probe.initial)));
+    out.key("jitter", probe.jitter);
+}
+
+/// The keys that only some types have; those that the type has not would be mistakes.
+fn exchange(out: &mut Page, exchange: &Exchange) {
+    match exchange {
+        Exchange::Tcp
+        | Exchange::Smtp
+        | Exchange::Mysql
+        | Exchange::Pop3
+        | Exchange::Imap
+        | Exchange::Pgsql
+        | Exchange::Redis => {}
+        Exchange::Http {
+            request,
+            expect_status,
+        } => {
+            match request {
+                HttpRequest::Get { path, host } => asked(out, path, host.as_ref()),
+                HttpRequest::Raw(bytes) => out.key("send", string(&escaped(bytes))),
+            }
+            out.key("expect_status", list(expect_status));
+        }
+        Exchange::SslHello { host } => out.key("host", condition(host.as_ref())),
+        Exchange::Websocket {
+            path,
+            host,
+            send,
+            expect,
+        } => {
+            asked(out, path, host.as_ref());
+            exchanged(out, send, expect);
+        }
+        Exchange::SendExpect { send, expect } => exchanged(out, send, expect),
     }
+}
+
+fn asked(out: &mut Page, path: &str, host: Option<&String>) {
+    out.key("path", string(path));
+    out.key("host", condition(host));
+}
+
+fn exchanged(out: &mut Page, send: &[u8], expect: &[u8]) {
+    out.key("send", string(&escaped(send)));
+    out.key("expect", string(&escaped(expect)));
 }
 
 fn backend(out: &mut Page, backend: &Backend) {
@@ -137,6 +222,9 @@ fn backend(out: &mut Page, backend: &Backend) {
     out.key("address", string(&backend.address.to_string()));
     out.key("name", string(&backend.name));
     out.key("weight", backend.weight);
+    out.key("backup", backend.backup);
+    out.key("max_connections", backend.max_connections);
+    out.key("state", string(ADMIN_STATES.name(backend.state)));
 }
 
 /// What was written so far.
@@ -166,7 +254,7 @@ fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     format!("[{}]", items.join(", "))
 }
 
-/// A condition of a route; the empty string for one that it does not have.
+/// What may not be there; the empty string if it is not.
 fn condition(text: Option<&impl ToString>) -> String {
     string(&text.map(ToString::to_string).unwrap_or_default())
 }

@@ -2,7 +2,9 @@
 
 use super::hash_key::HashKey;
 use super::host_pattern::HostPattern;
-use super::model::{AcceptProxy, Balance, Config, Listener, Mode, Process, Route, Upstream};
+use super::model::{
+    AcceptProxy, AdminState, Balance, Config, Listener, Mode, Process, Route, Upstream,
+};
 use super::networks::Networks;
 use super::words::MODES;
 use std::time::Duration;
@@ -31,13 +33,17 @@ impl Config {
             .filter(|listener| listener.leads_to().any(|upstream| upstream == at))
             .map(|listener| listener.mode)
             .collect();
-        let found = if modes.is_empty() {
+        let hash = if modes.is_empty() {
             vec!["is used by no listener".to_owned()]
         } else {
             upstream.hash_warnings(&modes)
         };
+        let found = hash
+            .into_iter()
+            .chain(upstream.load_factor_warning())
+            .chain(upstream.backend_warning());
         let of = |warning| format!("upstream \"{}\" {warning}", upstream.name);
-        found.into_iter().map(of).collect()
+        found.map(of).collect()
     }
 }
 
@@ -138,10 +144,14 @@ impl Upstream {
     /// `modes`: of the listeners that lead here.
     fn hash_warnings(&self, modes: &[Mode]) -> Vec<String> {
         match self.balance {
-            Balance::IpHash if self.hash_key == [HashKey::ClientIp] => Vec::new(),
-            Balance::IpHash => vec![
-                "has a hash_key, which counts with balance = \"hash\" only".to_owned(),
-            ],
+            Balance::IpHash | Balance::RoundRobin | Balance::LeastConn | Balance::RandomTwo => {
+                let warning = "has a hash_key, which counts with balance = \"hash\" only";
+                let is_default = self.hash_key == [HashKey::ClientIp];
+                (!is_default)
+                    .then(|| warning.to_owned())
+                    .into_iter()
+                    .collect()
+            }
             Balance::Hash => self
                 .hash_key
                 .iter()
@@ -152,5 +162,28 @@ impl Upstream {
                 })
                 .collect(),
         }
+    }
+
+    fn load_factor_warning(&self) -> Option<String> {
+        let warning =
+            "has a hash_load_factor, which counts with balance = \"ip_hash\" or \"hash\" only";
+        match self.balance {
+            Balance::IpHash | Balance::Hash => None,
+            Balance::RoundRobin | Balance::LeastConn | Balance::RandomTwo => {
+                self.hash_load_factor.map(|_| warning.to_owned())
+            }
+        }
+    }
+
+    /// Of both mistakes the worse.
+    fn backend_warning(&self) -> Option<String> {
+        let backends = &self.backends;
+        if backends.iter().all(|b| b.state != AdminState::Ready) {
+            return Some("serves no client: each backend is in drain or maint".to_owned());
+        }
+        backends
+            .iter()
+            .all(|b| b.backup)
+            .then(|| "has backups alone, which serve as if they were none".to_owned())
     }
 }

@@ -19,6 +19,12 @@ pub fn map(
 ) -> Result<String, String> {
     let snapshot = Snapshot::new(Arc::new(config));
     let chosen = find(&snapshot, upstream)?;
+    if chosen.hash_keys().is_empty() {
+        return Err(format!(
+            "upstream \"{upstream}\" hashes nothing, so no key has a backend of its own; name one with balance = \
+             \"ip_hash\" or \"hash\""
+        ));
+    }
     if !chosen.hash_keys().contains(key) {
         let known = listed(chosen.hash_keys());
         return Err(format!(

@@ -77,11 +77,12 @@ impl Upstream {
         Hashed::first(self.hash_keys(), facts).hash(self.settings().hash_prefix)
     }
 
-    /// What its policy hashes: the first of these that a connection has.
+    /// What its policy hashes: the first of these that a connection has. Policies that hash nothing have none.
     pub fn hash_keys(&self) -> &[HashKey] {
         match self.settings().balance {
             Balance::IpHash => &[HashKey::ClientIp],
             Balance::Hash => &self.settings().hash_key,
+            Balance::RoundRobin | Balance::LeastConn | Balance::RandomTwo => &[],
         }
     }
 

@@ -60,13 +60,18 @@ fn the_reference_has_every_key_with_its_default() {
     // A route has to ask for something: the client is what it asks here.
     let route = "[[listener.route]]\nclient = [\"::/0\"]\nupstream = \"feed\"\n";
     let text = MINIMAL.replacen("[[upstream]]", &format!("{route}[[upstream]]"), 1);
-    let expected: BTreeSet<_> = effective(&parsed(&text))
-        .into_iter()
+    // Between them, these types of probes have every key that a probe can have.
+    let effective = ["http", "websocket"].into_iter().flat_map(|probe_type| {
+        let probe = format!("[upstream.probe]\ntype = \"{probe_type}\"\n[[upstream.backend]]");
+        effective(&parsed(&text.replace("[[upstream.backend]]", &probe)))
+    });
+    let expected: BTreeSet<_> = effective
         .map(|(key, value)| match key.as_str() {
             key if required.contains(&key) => (key.to_owned(), String::new()),
             "listener.route.client" => (key, "[]".to_owned()),
             "listener.upstream" => (key, "required without routes".to_owned()),
             "upstream.backend.name" => (key, "the address".to_owned()),
+            "upstream.probe.type" => (key, "\"tcp\"".to_owned()),
             _ => (key, value),
         })
         .collect();

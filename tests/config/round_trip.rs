@@ -1,14 +1,14 @@
 //! The effective configuration reads back as itself, whatever it says; and no text makes the reader panic.
 
+use crate::upstreams::upstreams;
 use crate::wrong::MINIMAL;
 use ipnet::IpNet;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use ringway::config::{
-    AcceptProxy, Access, Backend, Balance, Config, Format, Forwarded, HashKey, HashPrefix,
-    HostPattern, Listener, Log, Mode, Networks, Process, Rate, Relay, Route, SendProxy, Upstream,
-    Workers,
+    AcceptProxy, Access, Config, Format, Forwarded, HashKey, HostPattern, Listener, Log, Mode,
+    Networks, Process, Rate, Relay, Route, Workers,
 };
 use ringway::ring::Keepalive;
 use std::collections::BTreeSet;
@@ -19,19 +19,19 @@ use std::time::Duration;
 
 const DAYS_24: u64 = 24 * 86_400;
 
-fn names() -> impl Strategy<Value = String> {
+pub(crate) fn names() -> impl Strategy<Value = String> {
     "[a-z0-9!#$%&'()*+.:;<=>?@^_`{|}~-]{1,64}"
 }
 
-fn timeouts() -> impl Strategy<Value = Duration> {
+pub(crate) fn timeouts() -> impl Strategy<Value = Duration> {
     (1_000..=DAYS_24 * 1_000_000).prop_map(Duration::from_micros)
 }
 
-fn user_timeouts() -> impl Strategy<Value = Duration> {
+pub(crate) fn user_timeouts() -> impl Strategy<Value = Duration> {
     (0..=DAYS_24 * 1_000).prop_map(Duration::from_millis)
 }
 
-fn addresses() -> impl Strategy<Value = SocketAddr> {
+pub(crate) fn addresses() -> impl Strategy<Value = SocketAddr> {
     (any::<IpAddr>(), 1_u16..).prop_map(|(ip, port)| SocketAddr::new(ip, port))
 }
 
@@ -148,7 +148,7 @@ fn first_bytes() -> impl Strategy<Value = Listener> {
     )
 }
 
-fn hash_keys() -> impl Strategy<Value = Vec<HashKey>> {
+pub(crate) fn hash_keys() -> impl Strategy<Value = Vec<HashKey>> {
     let key = prop_oneof![
         "[A-Za-z0-9_.-]{1,40}".prop_map(HashKey::Cookie),
         "[!\"$%'-<>-~]{1,40}".prop_map(HashKey::Query),
@@ -194,47 +194,6 @@ fn listeners() -> impl Strategy<Value = Listener> {
     )
 }
 
-fn backends() -> impl Strategy<Value = Backend> {
-    (option::of(names()), addresses(), 1_u16..=256).prop_map(|(name, address, weight)| {
-        let default = Backend::new(address);
-        Backend {
-            name: name.unwrap_or(default.name),
-            address,
-            weight,
-        }
-    })
-}
-
-fn upstreams() -> impl Strategy<Value = Upstream> {
-    let prefix = (1_u8..=32, 1_u8..=128).prop_map(|(v4, v6)| HashPrefix { v4, v6 });
-    let connect = (timeouts(), 1_u8..=8, user_timeouts());
-    let sent = prop_oneof![
-        Just(SendProxy::Off),
-        Just(SendProxy::V1),
-        Just(SendProxy::V2)
-    ];
-    let hash = (any::<bool>(), hash_keys(), prefix);
-    (names(), hash, sent, connect, vec(backends(), 1..5)).prop_map(
-        |(name, (by_key, hash_key, hash_prefix), proxy_protocol, connect, backends)| {
-            let (connect_timeout, connect_tries, user_timeout) = connect;
-            Upstream {
-                balance: if by_key {
-                    Balance::Hash
-                } else {
-                    Balance::IpHash
-                },
-                hash_key,
-                proxy_protocol,
-                hash_prefix,
-                connect_timeout,
-                connect_tries,
-                user_timeout,
-                ..Upstream::new(name, backends)
-            }
-        },
-    )
-}
-
 /// Configurations that the file format can say: names and addresses made unique, references made to exist.
 fn configurations() -> impl Strategy<Value = Config> {
     (
@@ -247,12 +206,6 @@ fn configurations() -> impl Strategy<Value = Config> {
             let mut addresses = BTreeSet::new();
             let (mut names, mut upstream_names) = (BTreeSet::new(), BTreeSet::new());
             upstreams.retain(|upstream| upstream_names.insert(upstream.name.clone()));
-            for upstream in &mut upstreams {
-                let mut names = BTreeSet::new();
-                upstream
-                    .backends
-                    .retain(|backend| names.insert(backend.name.clone()));
-            }
             listeners.retain(|listener| names.insert(listener.name.clone()));
             for listener in &mut listeners {
                 listener.listen.retain(|address| addresses.insert(*address));

@@ -227,3 +227,46 @@ fn a_hash_key_beside_another_policy_is_warned_of() {
         ["upstream \"chat\" has a hash_key, which counts with balance = \"hash\" only"]
     );
 }
+
+#[test]
+fn a_load_factor_beside_a_policy_that_hashes_nothing_is_warned_of() {
+    let route = format!("route = [{{ {NETWORK}, upstream = \"chat\" }}]");
+    let with = |balance: &str| {
+        of(
+            &route,
+            &format!("balance = \"{balance}\"\nhash_load_factor = 1.25"),
+        )
+    };
+    for balance in ["round_robin", "least_conn", "random_two"] {
+        assert_eq!(
+            with(balance),
+            [
+                "upstream \"chat\" has a hash_load_factor, which counts with balance = \"ip_hash\" or \"hash\" only"
+            ]
+        );
+    }
+    for balance in ["ip_hash", "hash"] {
+        assert_eq!(with(balance), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn backends_that_serve_nobody_or_are_backups_alone_are_warned_of() {
+    let with = |first: &str, second: &str| {
+        let second = format!("{first}\n[[upstream.backend]]\naddress = \"10.0.0.2:80\"\n{second}");
+        parsed(&format!("{MINIMAL}{second}\n")).warnings()
+    };
+    let none = ["upstream \"feed\" serves no client: each backend is in drain or maint"];
+    assert_eq!(with("state = \"maint\"", "state = \"drain\""), none);
+    assert_eq!(
+        with("backup = true", "backup = true"),
+        ["upstream \"feed\" has backups alone, which serve as if they were none"]
+    );
+    for (first, second) in [
+        ("state = \"maint\"", ""),
+        ("state = \"maint\"", "backup = true"),
+        ("backup = true", ""),
+    ] {
+        assert_eq!(with(first, second), Vec::<String>::new());
+    }
+}
