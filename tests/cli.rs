@@ -146,8 +146,8 @@ fn a_wrong_flag_says_what_to_write() {
         &["from 1 to 256"],
     );
     usage_error(
-        &with("--backend", "10.0.0.1:80,backup"),
-        &["backup is not supported yet"],
+        &with("--backend", "10.0.0.1:80,backups"),
+        &["\"backups\" is not understood", "[,backup]"],
     );
     usage_error(
         &with("--backend", "db.example.com:80"),
@@ -160,8 +160,8 @@ fn a_wrong_flag_says_what_to_write() {
         &["write \"ip_hash\", \"round_robin\", "],
     );
     usage_error(
-        &with("--probe", "interval=3000 type=tcp"),
-        &["not supported yet"],
+        &with("--probe", "interval=3s type=tcp"),
+        &["interval=\"3s\"", "milliseconds"],
     );
     usage_error(&with("--admin", "127.0.0.1:9090"), &["not supported yet"]);
 }
@@ -265,6 +265,17 @@ fn map_refuses_what_the_upstream_does_not_hash() {
     usage_error(
         &map(&minimal, "feed", &["--key", "path", "/"]),
         &["does not hash path", "client_ip"],
+    );
+    let even = file(
+        "map-even.toml",
+        &std::fs::read_to_string(&minimal)
+            .expect("the example is there")
+            .replace("[[upstream]]", "[[upstream]]\nbalance = \"round_robin\""),
+    );
+    let even = even.display().to_string();
+    usage_error(
+        &map(&even, "feed", &["192.0.2.1"]),
+        &["\"feed\" hashes nothing", "balance = \"ip_hash\""],
     );
     usage_error(
         &map(&minimal, "feed", &["not-an-ip"]),

@@ -2,7 +2,8 @@
 
 use super::hash_key::{self, HashKey};
 use super::model::{Balance, Mode, Workers};
-use super::{address, value, words, workers};
+use super::probe::Probe;
+use super::{address, probe_flag, value, words, workers};
 use clap::{Args, Parser, Subcommand};
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -63,13 +64,15 @@ pub enum Verb {
 
 const RUN_USAGE: &str = "\
 ringway run -c FILE
-       ringway run --listen IP:PORT... --backend IP:PORT[,weight=N]... [OPTIONS]";
+       ringway run --listen IP:PORT... --backend IP:PORT[,weight=N][,backup]... [OPTIONS]";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
   ringway run -c /etc/ringway/ringway.toml
   ringway run --listen 0.0.0.0:9000 --backend 10.0.0.1:8080 --backend 10.0.0.2:8080,weight=2
   ringway run --listen [::]:9000 --backend [fd00::1]:8080 --workers 4
+  ringway run --listen 0.0.0.0:9000 --backend 10.0.0.1:8080 --backend 10.0.0.2:8080,backup \\
+    --probe \"interval=3000 rise=2 fall=5 timeout=1000 type=tcp\"
 
 SIGTERM or SIGINT drains and exits with 0; a second one exits at once.";
 
@@ -107,8 +110,8 @@ pub struct Run {
     /// Accept clients here; may be given again
     #[arg(long, value_name = "IP:PORT", value_parser = address::parse_address)]
     pub listen: Vec<SocketAddr>,
-    /// Send them here; may be given again. The weight is 1 to 256, 1 if not given
-    #[arg(long, value_name = "IP:PORT[,weight=N]", value_parser = parse_backend)]
+    /// Send them here; may be given again. The weight is 1 to 256, 1 if not given; a backup serves while no other can
+    #[arg(long, value_name = "IP:PORT[,weight=N][,backup]", value_parser = parse_backend)]
     pub backend: Vec<BackendFlag>,
     /// Who gets the next connection: ip_hash, round_robin, least_conn, random_two, or hash, whose keys only a file can name
     #[arg(long, value_name = "POLICY", default_value = "ip_hash")]
@@ -121,9 +124,9 @@ pub struct Run {
     /// Threads: a number, "auto" for one per CPU, or a CPU list such as 0-3,8
     #[arg(long, value_name = "N", default_value = "auto", value_parser = parse_workers)]
     pub workers: Workers,
-    /// Refused: probes are not supported yet. Nothing can be in it.
-    #[arg(long, hide = true, value_parser = not_supported_yet)]
-    pub probe: Option<Infallible>,
+    /// Look at the backends: interval, rise, fall, timeout, type, port and default_down, times in milliseconds
+    #[arg(long, value_name = "WORDS", value_parser = probe_flag::parse)]
+    pub probe: Option<Probe>,
     /// Refused: the admin address is not supported yet. Nothing can be in it.
     #[arg(long, hide = true, value_parser = not_supported_yet)]
     pub admin: Option<Infallible>,
@@ -141,6 +144,8 @@ pub struct BackendFlag {
     pub address: SocketAddr,
     /// 1 to 256; `None` when not given.
     pub weight: Option<u16>,
+    /// Whether it is a backup.
+    pub backup: bool,
 }
 
 /// `ringway validate`
@@ -198,21 +203,23 @@ fn not_supported_yet(_: &str) -> Result<Infallible, String> {
 fn parse_backend(text: &str) -> Result<BackendFlag, String> {
     let mut parts = text.split(',');
     let address = address::parse_backend_address(parts.next().unwrap_or_default())?;
-    let mut weight = None;
+    let (mut weight, mut backup) = (None, false);
     for part in parts {
         match part.split_once('=') {
             Some(("weight", number)) if weight.is_none() => weight = Some(parse_weight(number)?),
-            None if part == "backup" => {
-                return Err("backup is not supported yet; remove it".to_owned());
-            }
+            None if part == "backup" && !backup => backup = true,
             Some(_) | None => {
                 return Err(format!(
-                    "{part:?} is not understood; write IP:PORT[,weight=N]"
+                    "{part:?} is not understood; write IP:PORT[,weight=N][,backup]"
                 ));
             }
         }
     }
-    Ok(BackendFlag { address, weight })
+    Ok(BackendFlag {
+        address,
+        weight,
+        backup,
+    })
 }
 
 fn parse_weight(number: &str) -> Result<u16, String> {
@@ -247,22 +254,21 @@ mod tests {
     }
 
     #[test]
-    fn a_backend_flag_has_an_address_and_perhaps_a_weight() {
+    fn a_backend_flag_has_an_address_and_perhaps_a_weight_and_is_perhaps_a_backup() {
         let address = "10.0.0.1:80".parse().unwrap();
-        assert_eq!(
-            parse_backend("10.0.0.1:80"),
-            Ok(BackendFlag {
+        for (text, weight, backup) in [
+            ("10.0.0.1:80", None, false),
+            ("10.0.0.1:80,weight=256", Some(256), false),
+            ("10.0.0.1:80,backup", None, true),
+            ("10.0.0.1:80,backup,weight=2", Some(2), true),
+        ] {
+            let flag = BackendFlag {
                 address,
-                weight: None
-            })
-        );
-        assert_eq!(
-            parse_backend("10.0.0.1:80,weight=256"),
-            Ok(BackendFlag {
-                address,
-                weight: Some(256)
-            })
-        );
+                weight,
+                backup,
+            };
+            assert_eq!(parse_backend(text), Ok(flag), "{text}");
+        }
         for wrong in [
             "",
             "10.0.0.1",
@@ -271,16 +277,12 @@ mod tests {
             "10.0.0.1:80,weight=257",
             "10.0.0.1:80,weight=1,weight=2",
             "10.0.0.1:80,backup=1",
+            "10.0.0.1:80,backup,backup",
             "10.0.0.1:0",
             "host:80",
         ] {
             assert!(parse_backend(wrong).is_err(), "{wrong}");
         }
-        assert!(
-            parse_backend("10.0.0.1:80,backup")
-                .unwrap_err()
-                .contains("not supported yet")
-        );
     }
 
     #[test]

@@ -24,6 +24,7 @@ impl Config {
         let backends = run.backend.iter().map(BackendFlag::backend).collect();
         let upstream = Upstream {
             balance: run.balance,
+            probe: run.probe.clone(),
             ..Upstream::new(NAME.to_owned(), backends)
         };
         let listener = Listener::new(NAME.to_owned(), run.listen.clone(), 0);
@@ -47,6 +48,7 @@ impl BackendFlag {
         let default = Backend::new(self.address);
         Backend {
             weight: self.weight.unwrap_or(default.weight),
+            backup: self.backup,
             ..default
         }
     }
@@ -89,16 +91,38 @@ mod tests {
     #[test]
     fn flags_mean_what_the_same_file_means() {
         let flags = "--listen 0.0.0.0:9000 --listen [::]:9000 --workers 0-3 --backend 10.0.0.1:80,weight=2 \
-                     --backend [fd00::1]:80 --balance ip_hash --mode tcp";
+                     --backend [fd00::1]:80,backup --balance ip_hash --mode tcp";
         let file = r#"
             process.workers = "0-3"
             listener = [{ name = "default", listen = ["0.0.0.0:9000", "[::]:9000"], upstream = "default" }]
             [[upstream]]
             name = "default"
-            backend = [{ address = "10.0.0.1:80", weight = 2 }, { address = "[fd00::1]:80" }]
+            backend = [{ address = "10.0.0.1:80", weight = 2 }, { address = "[fd00::1]:80", backup = true }]
         "#;
         assert_eq!(
             from_flags(flags).unwrap(),
+            Config::parse(file, "file").unwrap()
+        );
+    }
+
+    #[test]
+    fn the_probe_flag_means_what_the_same_table_means() {
+        // Its value has spaces, which the other flags here are split at.
+        let words = ["ringway", "run", "--listen", "127.0.0.1:1"].into_iter();
+        let words = words.chain(["--backend", "10.0.0.1:80", "--probe"]);
+        let words = words.chain(["interval=5000 rise=1 type=http"]);
+        let Verb::Run(run) = Cli::try_parse_from(words).unwrap().verb else {
+            panic!("not run")
+        };
+        let file = r#"
+            listener = [{ name = "default", listen = "127.0.0.1:1", upstream = "default" }]
+            [[upstream]]
+            name = "default"
+            backend = [{ address = "10.0.0.1:80" }]
+            probe = { interval = "5s", rise = 1, type = "http" }
+        "#;
+        assert_eq!(
+            Config::from_flags(&run).unwrap(),
             Config::parse(file, "file").unwrap()
         );
     }

@@ -22,6 +22,7 @@ mod model;
 mod networks;
 mod print;
 mod probe;
+mod probe_flag;
 mod quantity;
 mod ratio;
 mod route;

@@ -256,6 +256,64 @@ struct Own {
     host: Option<String>,
 }
 
+impl Default for Own {
+    fn default() -> Self {
+        Self {
+            send: Vec::new(),
+            expect: Vec::new(),
+            expect_status: vec![Status::Class(2), Status::Class(3)],
+            path: "/".to_owned(),
+            host: None,
+        }
+    }
+}
+
+impl Own {
+    fn exchange(self, probe_type: ProbeType) -> Exchange {
+        match probe_type {
+            ProbeType::Tcp => Exchange::Tcp,
+            ProbeType::Http => self.http(),
+            ProbeType::SslHello => Exchange::SslHello { host: self.host },
+            ProbeType::Smtp => Exchange::Smtp,
+            ProbeType::Mysql => Exchange::Mysql,
+            ProbeType::Pop3 => Exchange::Pop3,
+            ProbeType::Imap => Exchange::Imap,
+            ProbeType::Pgsql => Exchange::Pgsql,
+            ProbeType::Redis => Exchange::Redis,
+            ProbeType::Websocket => Exchange::Websocket {
+                path: self.path,
+                host: self.host,
+                send: self.send,
+                expect: self.expect,
+            },
+            ProbeType::SendExpect => Exchange::SendExpect {
+                send: self.send,
+                expect: self.expect,
+            },
+        }
+    }
+
+    fn http(self) -> Exchange {
+        let request = if self.send.is_empty() {
+            HttpRequest::Get {
+                path: self.path,
+                host: self.host,
+            }
+        } else {
+            HttpRequest::Raw(self.send)
+        };
+        Exchange::Http {
+            request,
+            expect_status: self.expect_status,
+        }
+    }
+}
+
+/// The type with the defaults of all its keys; `None` for one that has a key without default.
+pub(super) fn with_defaults(probe_type: ProbeType) -> Option<Exchange> {
+    (probe_type != ProbeType::SendExpect).then(|| Own::default().exchange(probe_type))
+}
+
 fn exchange(table: &mut Table<'_>) -> Exchange {
     let is_written = table.has("type");
     let found = table.optional("type", |v| PROBE_TYPES.of(v));
@@ -266,56 +324,21 @@ fn exchange(table: &mut Table<'_>) -> Exchange {
     if is_known {
         check_own_keys(table, probe_type);
     }
-    match probe_type {
-        ProbeType::Tcp => Exchange::Tcp,
-        ProbeType::Http => Exchange::Http {
-            request: own.request(),
-            expect_status: own.expect_status,
-        },
-        ProbeType::SslHello => Exchange::SslHello { host: own.host },
-        ProbeType::Smtp => Exchange::Smtp,
-        ProbeType::Mysql => Exchange::Mysql,
-        ProbeType::Pop3 => Exchange::Pop3,
-        ProbeType::Imap => Exchange::Imap,
-        ProbeType::Pgsql => Exchange::Pgsql,
-        ProbeType::Redis => Exchange::Redis,
-        ProbeType::Websocket => Exchange::Websocket {
-            path: own.path,
-            host: own.host,
-            send: own.send,
-            expect: own.expect,
-        },
-        ProbeType::SendExpect => Exchange::SendExpect {
-            send: own.send,
-            expect: own.expect,
-        },
-    }
-}
-
-impl Own {
-    fn request(&self) -> HttpRequest {
-        if !self.send.is_empty() {
-            return HttpRequest::Raw(self.send.clone());
-        }
-        HttpRequest::Get {
-            path: self.path.clone(),
-            host: self.host.clone(),
-        }
-    }
+    own.exchange(probe_type)
 }
 
 fn own_keys(table: &mut Table<'_>, probe_type: ProbeType) -> Own {
     let is_server_name = probe_type == ProbeType::SslHello;
-    let host_parser = if is_server_name { server_name } else { host };
-    Own {
-        send: table.optional("send", escapes::bytes).unwrap_or_default(),
-        expect: table.optional("expect", escapes::bytes).unwrap_or_default(),
-        expect_status: expect_status(table),
-        path: table
-            .optional("path", path)
-            .unwrap_or_else(|| "/".to_owned()),
-        host: table.optional("host", host_parser).flatten(),
+    let parse_host = if is_server_name { server_name } else { host };
+    let mut own = Own::default();
+    table.set("send", &mut own.send, escapes::bytes);
+    table.set("expect", &mut own.expect, escapes::bytes);
+    table.set("path", &mut own.path, path);
+    table.set("host", &mut own.host, parse_host);
+    if table.has("expect_status") {
+        own.expect_status = expect_status(table);
     }
+    own
 }
 
 /// Whether the keys that are there go with the type, and with each other.
@@ -346,9 +369,6 @@ fn check_own_keys(table: &Table<'_>, probe_type: ProbeType) {
 }
 
 fn expect_status(table: &mut Table<'_>) -> Vec<Status> {
-    if !table.has("expect_status") {
-        return vec![Status::Class(2), Status::Class(3)];
-    }
     if !table.is_given("expect_status") {
         let message = "is empty; write at least one, such as \"2xx\"";
         table.fault("expect_status", message.to_owned());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 /// The longest duration: TCP_USER_TIMEOUT is a signed number of milliseconds, which ends after 24.8 days.
-const DURATION_MAX: Duration = Duration::from_hours(24 * 24);
+pub(super) const DURATION_MAX: Duration = Duration::from_hours(24 * 24);
 
 /// In microseconds, the finest that is told apart.
 const DURATION_UNITS: [(&str, u64); 6] = [
