@@ -1,9 +1,10 @@
 //! The command line: one type a verb, with the words of its `--help`. A wrong flag is a usage error, exit 2.
 
+use super::address::{self, Address};
 use super::hash_key::{self, HashKey};
 use super::model::{Balance, Mode, Workers};
 use super::probe::Probe;
-use super::{address, probe_flag, value, words, workers};
+use super::{probe_flag, value, words, workers};
 use clap::{Args, Parser, Subcommand};
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -138,10 +139,10 @@ const FLAGS: [&str; 7] = [
 ];
 
 /// The value of `--backend`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BackendFlag {
     /// Where to connect to.
-    pub address: SocketAddr,
+    pub address: Address,
     /// 1 to 256; `None` when not given.
     pub weight: Option<u16>,
     /// Whether it is a backup.
@@ -255,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_backend_flag_has_an_address_and_perhaps_a_weight_and_is_perhaps_a_backup() {
-        let address = "10.0.0.1:80".parse().unwrap();
+        let address = Address::Socket("10.0.0.1:80".parse().unwrap());
         for (text, weight, backup) in [
             ("10.0.0.1:80", None, false),
             ("10.0.0.1:80,weight=256", Some(256), false),
@@ -263,7 +264,7 @@ mod tests {
             ("10.0.0.1:80,backup,weight=2", Some(2), true),
         ] {
             let flag = BackendFlag {
-                address,
+                address: address.clone(),
                 weight,
                 backup,
             };

@@ -97,7 +97,7 @@ mod tests {
         );
         assert_eq!(
             unescape(r"\0001").unwrap(),
-            b"\0001",
+            b"\x00001",
             "one digit, not octal"
         );
     }

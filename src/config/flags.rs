@@ -20,7 +20,7 @@ impl Config {
             "--listen",
             run.listen.iter().filter(|address| address.port() != 0),
         )?;
-        no_repeats("--backend", run.backend.iter().map(|flag| flag.address))?;
+        no_repeats("--backend", run.backend.iter().map(|flag| &flag.address))?;
         let backends = run.backend.iter().map(BackendFlag::backend).collect();
         let upstream = Upstream {
             balance: run.balance,
@@ -45,7 +45,7 @@ impl Config {
 
 impl BackendFlag {
     fn backend(&self) -> Backend {
-        let default = Backend::new(self.address);
+        let default = Backend::at(self.address.clone());
         Backend {
             weight: self.weight.unwrap_or(default.weight),
             backup: self.backup,

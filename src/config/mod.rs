@@ -33,6 +33,7 @@ mod words;
 mod workers;
 
 pub use crate::balance::ip_hash::HashPrefix;
+pub use address::Address;
 pub use error::{Error, Errors, Place};
 pub use hash_key::HashKey;
 pub use host_pattern::HostPattern;

@@ -1,6 +1,7 @@
 //! The checked configuration: plain values that need no second look. Field names are the keys of the file, each
 //! with its meaning, its unit and its default; the defaults themselves stand in the constructors below.
 
+use super::address::Address;
 use super::hash_key::HashKey;
 use super::host_pattern::HostPattern;
 use super::networks::Networks;
@@ -306,7 +307,7 @@ pub struct Backend {
     /// Default: the address.
     pub name: String,
     /// Where to connect to.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Its share relative to the others', 1 to 256. Default 1.
     pub weight: u16,
     /// Gets clients only while no backend that is none can. Default false.
@@ -435,6 +436,11 @@ impl Upstream {
 impl Backend {
     /// One that has the default of every optional key.
     pub fn new(address: SocketAddr) -> Self {
+        Self::at(Address::Socket(address))
+    }
+
+    /// The same, wherever it is.
+    pub fn at(address: Address) -> Self {
         Self {
             name: address.to_string(),
             address,

@@ -137,7 +137,11 @@ fn source_addresses(table: &mut Table<'_>, backends: &[Backend]) -> Vec<IpAddr> 
     let mut seen = Once::new();
     let mut addresses = Vec::new();
     for (spot, ip) in table.list("source_addresses", SOURCE_ADDRESSES_MAX, source_address) {
-        let is_of_use = |backend: &Backend| backend.address.is_ipv4() == ip.is_ipv4();
+        // A name may stand for addresses of any family.
+        let is_of_use = |backend: &Backend| {
+            let socket = backend.address.socket();
+            socket.is_none_or(|socket| socket.is_ipv4() == ip.is_ipv4())
+        };
         if let Some(first) = seen.repeats(ip, spot.path()) {
             let message = format!("\"{ip}\" is also {first}; remove one of them");
             table.fault_at(&spot, message);
@@ -176,11 +180,11 @@ fn backend(mut table: Table<'_>, names: &mut Once<String>) -> Option<Backend> {
     let max_connections = table.optional("max_connections", value::connections);
     let state = table.optional("state", |v| words::ADMIN_STATES.of(v));
     let backend = address.map(|address| {
-        let default = Backend::new(address);
+        let default = Backend::at(address);
         Backend {
             // The contract's own default of `name` is the empty string: the address.
             name: name.flatten().unwrap_or(default.name),
-            address,
+            address: default.address,
             weight: weight.unwrap_or(default.weight),
             backup: backup.unwrap_or(default.backup),
             max_connections: max_connections.unwrap_or(default.max_connections),

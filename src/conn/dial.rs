@@ -80,7 +80,8 @@ impl Dial {
             user_timeout: (!settings.user_timeout.is_zero()).then_some(settings.user_timeout),
             ..DialOptions::default()
         };
-        let peer = upstream.backend(at).address;
+        let peer = upstream.backend(at).address.socket();
+        let peer = peer.expect("a configuration with names is refused");
         cx.ops.push(Op::Dial {
             tag: tag(key, Side::Backend.lane()),
             peer,

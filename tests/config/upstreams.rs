@@ -77,8 +77,10 @@ fn connecting() -> impl Strategy<Value = Upstream> {
                 let mut names = BTreeSet::new();
                 backends.retain(|backend| names.insert(backend.name.clone()));
                 let is_of_use = |ip: &IpAddr| {
-                    let mut families = backends.iter().map(|backend| backend.address.is_ipv4());
-                    families.any(|is_ipv4| is_ipv4 == ip.is_ipv4())
+                    let mut sockets = backends
+                        .iter()
+                        .filter_map(|backend| backend.address.socket());
+                    sockets.any(|socket| socket.is_ipv4() == ip.is_ipv4())
                 };
                 Upstream {
                     connect_timeout: times.0,
@@ -132,7 +134,7 @@ fn backends() -> impl Strategy<Value = Backend> {
                 let default = Backend::new(address);
                 Backend {
                     name: name.unwrap_or(default.name),
-                    address,
+                    address: default.address,
                     weight,
                     backup,
                     max_connections,

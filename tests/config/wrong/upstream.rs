@@ -89,6 +89,14 @@ pub(super) const WRONG: &[(&str, &str)] = &[
         minimal!("state = \"off\"\n"),
         "9:9: upstream[0].backend[0].state: \"off\" is not one of its words; write \"ready\", \"drain\" or \"maint\"",
     ),
+    (
+        backends!("[[upstream.backend]]\naddress = \"srv:_feed._tcp.example.com\"\n"),
+        "8:11: upstream[0].backend[0].address: \"srv:_feed._tcp.example.com\" names a host, which is not supported yet",
+    ),
+    (
+        backends!("[[upstream.backend]]\naddress = \"-a.example:80\"\n"),
+        "8:11: upstream[0].backend[0].address: \"-a.example\" is not a host name; write labels",
+    ),
     // Probes.
     (
         upstream!("probe = \"tcp\""),
