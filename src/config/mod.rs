@@ -1,7 +1,7 @@
 //! Text and flags become a checked, immutable [`Config`]. `control` loads it once and hands it out; nobody else parses.
 //!
 //! Three steps, each in its file: `document` reads TOML with positions, `check` takes the keys out of it one by one
-//! and reports whatever is left over, `model` is what comes out. A value that reaches the model is right: no later
+//! (`route`, `upstream` and `probe` those of their tables) and reports whatever is left over, `model` is what comes out. A value that reaches the model is right: no later
 //! layer checks it again. serde is not used for reading, because it stops at the first mistake and knows no key
 //! paths, and a person repairs a file in one go. The system is never asked (is that CPU there? can that address be
 //! bound?): the same text gives the same answer on every machine.
