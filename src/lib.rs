@@ -4,13 +4,13 @@
 //! Start reading at [`conn`] for the life of a connection and at [`worker`] for the loop that turns it;
 //! `docs/ARCHITECTURE.md` tells the whole in words.
 
-// What std lacks, knows nothing of proxies: slots, timer wheel, counters, stable hash.
+// What std lacks, knows nothing of proxies: slots, timer wheel, counters, stable hash, dice.
 pub mod base;
 
 // Bytes ⇄ values, pure, fuzzed: request heads, ClientHellos, PROXY protocol headers.
 pub mod wire;
 
-// Who gets the next connection, pure: ip_hash (Maglev).
+// Who gets the next connection, pure: ip_hash (Maglev), bounded load, round robin, fewest connections, random two, slow start.
 pub mod balance;
 
 // Text and flags become a checked, immutable Config.

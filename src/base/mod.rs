@@ -2,11 +2,13 @@
 
 mod counter;
 mod crowd;
+mod dice;
 mod slots;
 pub mod stable_hash;
 mod wheel;
 
 pub use counter::{Counter, Gauge, Shared};
 pub use crowd::{Crowd, Excess, Terms};
+pub use dice::Dice;
 pub use slots::{Key, Slots};
 pub use wheel::{TICK, Wheel};
