@@ -37,26 +37,28 @@ pub trait View {
     fn is_usable(&self, at: u16) -> bool;
 }
 
+/// More connections than anybody has, and few enough that they times a weight fit 64 bits.
+const OPEN_MAX: u64 = 1 << 55;
+
 /// How full a backend would be with one connection more. One more, so that of idle ones the heavier is the emptier.
 #[derive(Clone, Copy, Debug)]
 struct Fill {
     open: u64,
-    weight: u16,
+    weight: u64,
 }
 
 impl Fill {
     #[inline]
     fn of(view: &impl View, at: u16) -> Self {
         Self {
-            open: view.open(at).saturating_add(1),
-            weight: view.weight(at),
+            open: view.open(at).min(OPEN_MAX - 1) + 1,
+            weight: view.weight(at).into(),
         }
     }
 
     /// Whether `self` has fewer connections per weight. Multiplied crosswise: exact, and no division.
     #[inline]
     fn is_below(self, other: Self) -> bool {
-        let product = |open: u64, weight: u16| u128::from(open) * u128::from(weight);
-        product(self.open, other.weight) < product(other.open, self.weight)
+        self.open * other.weight < other.open * self.weight
     }
 }

@@ -9,8 +9,9 @@ use super::{Fill, View};
 use crate::base::Dice;
 
 /// Draws that may fall on backends that are not usable, or on the one drawn before, until all are looked at. With half
-/// of the weight down that happens once in 65,536 draws.
-const DRAWS: usize = 16;
+/// of the weight down that happens to one draw in 256, and where but one is usable, as of two in a failover, to every
+/// second: so not many more.
+const DRAWS: usize = 8;
 
 /// The table. It is a function of the weights it was built from: whoever changes them builds another.
 #[derive(Clone, Debug)]
