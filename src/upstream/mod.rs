@@ -3,6 +3,10 @@
 
 mod facts;
 mod hashed;
+pub mod health;
+mod live;
+mod pick;
+mod tier;
 
 pub use facts::Facts;
 pub use hashed::Hashed;
