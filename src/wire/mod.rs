@@ -3,6 +3,7 @@
 //! every parser takes any bytes without panicking, is fuzzed (`fuzz/`), and says the same about the first bytes of a
 //! stream however the network cut it.
 
+pub mod banner; //         what a backend says to a probe, and what it is told
 pub mod client_hello; //   TLS: server name and ALPN, without terminating
 pub mod http_head; //      the head of an HTTP/1 request, and replies to one that goes nowhere
 pub mod proxy_protocol; // the PROXY protocol, versions 1 and 2, both ways
