@@ -1,4 +1,4 @@
-//! The slow side: starts the workers, tells them to stop, writes the access log. Uses workers through their mailbox and
+//! The slow side: starts the workers, tells them to stop, probes backends, writes the access log. Uses workers through their mailbox and
 //! their counters alone; nothing here is on the path of a byte.
 
 mod access_log;
@@ -7,6 +7,7 @@ mod limits;
 mod load;
 mod logging;
 mod map;
+pub mod probe;
 mod proxy;
 mod signals;
 

@@ -101,7 +101,7 @@ pub enum Farewell {
 }
 
 impl Script {
-    /// Begins a probe. Of all scripts, only WebSocket's uses the `nonce`, which must be a random one.
+    /// Begins a probe. Of all scripts, only WebSocket's uses the `nonce`, which has to be random.
     pub fn begin(&self, nonce: [u8; 16]) -> Dialogue<'_> {
         let awaits = match self {
             Self::Tcp => Awaits::Nothing,
@@ -113,7 +113,10 @@ impl Script {
             Self::Imap => Awaits::Imap,
             Self::Pgsql => Awaits::Pgsql,
             Self::Redis => Awaits::Pong,
-            Self::WebSocket { message, .. } => Awaits::Upgrade { message: *message },
+            Self::WebSocket { message, .. } => Awaits::Upgrade {
+                key: websocket::key(nonce),
+                message: *message,
+            },
             Self::SendExpect { expect, .. } => Awaits::Bytes {
                 wanted: expect,
                 searched: 0,
@@ -121,7 +124,6 @@ impl Script {
         };
         Dialogue {
             script: self,
-            key: websocket::key(nonce),
             awaits,
             received: Vec::new(),
         }
@@ -163,8 +165,6 @@ impl Script {
 #[derive(Clone, Debug)]
 pub struct Dialogue<'a> {
     script: &'a Script,
-    /// Of the WebSocket handshake.
-    key: websocket::Key,
     awaits: Awaits<'a>,
     received: Vec<u8>,
 }
@@ -181,8 +181,9 @@ enum Awaits<'a> {
     Imap,
     Pgsql,
     Pong,
-    /// The reply to an upgrade.
+    /// The reply to an upgrade with this key.
     Upgrade {
+        key: websocket::Key,
         message: bool,
     },
     /// Frames of a WebSocket; the first of them are first in `received`.
@@ -197,21 +198,18 @@ enum Awaits<'a> {
 impl<'a> Dialogue<'a> {
     /// The connection stands: what to say first, or at once the verdict.
     pub fn on_connected(&self) -> Verdict<'a> {
-        match self.script {
-            Script::Tcp => Verdict::Passed,
-            Script::Http { request, .. } => Verdict::Say(request.into()),
-            Script::SslHello { hello } => Verdict::Say(hello.into()),
-            Script::Pgsql => Verdict::Say(pgsql::STARTUP.into()),
-            Script::Redis => Verdict::Say(lines::PING.into()),
-            Script::WebSocket { path, host, .. } => {
-                Verdict::Say(websocket::request(path, host, &self.key).into())
+        match (self.script, &self.awaits) {
+            (Script::Tcp, _) => Verdict::Passed,
+            (Script::Http { request, .. }, _) => Verdict::Say(request.into()),
+            (Script::SslHello { hello }, _) => Verdict::Say(hello.into()),
+            (Script::Pgsql, _) => Verdict::Say(pgsql::STARTUP.into()),
+            (Script::Redis, _) => Verdict::Say(lines::PING.into()),
+            (Script::WebSocket { path, host, .. }, Awaits::Upgrade { key, .. }) => {
+                Verdict::Say(websocket::request(path, host, key).into())
             }
-            Script::SendExpect { send, .. } if !send.is_empty() => Verdict::Say(send.into()),
-            Script::SendExpect { .. }
-            | Script::Smtp
-            | Script::Mysql
-            | Script::Pop3
-            | Script::Imap => Verdict::More,
+            (Script::SendExpect { send, .. }, _) if !send.is_empty() => Verdict::Say(send.into()),
+            (Script::SendExpect { .. } | Script::WebSocket { .. }, _)
+            | (Script::Smtp | Script::Mysql | Script::Pop3 | Script::Imap, _) => Verdict::More,
         }
     }
 
@@ -249,25 +247,18 @@ impl<'a> Dialogue<'a> {
             Awaits::Imap => lines::judge_imap(bytes),
             Awaits::Pgsql => pgsql::judge(bytes),
             Awaits::Pong => lines::judge_redis(bytes),
-            Awaits::Upgrade { message } => {
-                let message = *message;
-                self.judge_upgrade(message)
-            }
+            Awaits::Upgrade { key, message } => match websocket::accepted(bytes, key) {
+                Err(reason) => Verdict::Failed(reason),
+                Ok(None) => Verdict::More,
+                Ok(Some(_)) if !*message => Verdict::Passed,
+                Ok(Some(head)) => {
+                    self.received.drain(..head);
+                    self.awaits = Awaits::Message;
+                    websocket::judge_frames(&mut self.received)
+                }
+            },
             Awaits::Message => websocket::judge_frames(&mut self.received),
             Awaits::Bytes { wanted, searched } => judge_bytes(bytes, wanted, searched),
-        }
-    }
-
-    fn judge_upgrade(&mut self, message: bool) -> Verdict<'a> {
-        match websocket::accepted(&self.received, &self.key) {
-            Err(reason) => Verdict::Failed(reason),
-            Ok(None) => Verdict::More,
-            Ok(Some(_)) if !message => Verdict::Passed,
-            Ok(Some(head)) => {
-                self.received.drain(..head);
-                self.awaits = Awaits::Message;
-                websocket::judge_frames(&mut self.received)
-            }
         }
     }
 }

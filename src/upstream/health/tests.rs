@@ -67,7 +67,9 @@ fn a_change_names_both_states_and_comes_once() {
 #[test]
 fn streaks_count_on_when_the_state_is_settled() {
     let mut health = health(2, 2, State::Up);
-    (0..39).for_each(|_| drop(health.on_probe(true)));
+    for _ in 0..39 {
+        health.on_probe(true);
+    }
     assert_eq!(health.streak(), Streak::Passed(39));
     health.on_probe(false);
     assert_eq!(health.streak(), Streak::Failed(1));
