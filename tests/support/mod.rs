@@ -15,6 +15,7 @@
 )]
 
 mod peer;
+pub(crate) mod probing;
 pub(crate) mod procfs;
 mod proxy;
 pub(crate) mod wait;
