@@ -16,6 +16,7 @@ mod haproxy;
 mod identity;
 mod nginx;
 mod postgres;
+mod probes;
 mod programs;
 mod proxy_protocol;
 mod redis;

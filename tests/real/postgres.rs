@@ -15,17 +15,17 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use tempfile::TempDir;
 
-const PROGRAMS: &[&str] = &["initdb", "pgbench", "postgres", "psql"];
+pub(crate) const PROGRAMS: &[&str] = &["initdb", "pgbench", "postgres", "psql"];
 
 /// A running PostgreSQL with an empty database.
-struct Postgres {
-    _program: Program,
+pub(crate) struct Postgres {
+    pub(crate) program: Program,
     _folder: TempDir,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Postgres {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
         give_to_unprivileged(folder.path());
         let data = folder.path().join("data");
@@ -50,7 +50,7 @@ impl Postgres {
         let mut program = program.with_farewell(Signal::SIGQUIT);
         program.await_listening(address);
         let this = Self {
-            _program: program,
+            program,
             _folder: folder,
             address,
         };

@@ -17,8 +17,12 @@ use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 const PACKAGES: &[(&str, &str)] = &[
     ("chromium", "chromium"),
     ("curl", "curl"),
+    ("dovecot", "dovecot-imapd dovecot-pop3d"),
+    ("exim4", "exim4-daemon-light"),
     ("haproxy", "haproxy"),
     ("initdb", "postgresql"),
+    ("mariadb-install-db", "mariadb-server"),
+    ("mariadbd", "mariadb-server"),
     ("nginx", "nginx"),
     (NGINX_STREAM, "libnginx-mod-stream"),
     ("node", "nodejs"),
@@ -306,7 +310,7 @@ pub(crate) fn has_unread(server: SocketAddr) -> bool {
     })
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0
 }
 

@@ -12,17 +12,17 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use tempfile::TempDir;
 
-const PROGRAMS: &[&str] = &["redis-benchmark", "redis-cli", "redis-server"];
+pub(crate) const PROGRAMS: &[&str] = &["redis-benchmark", "redis-cli", "redis-server"];
 
 /// A running Redis that keeps everything in memory.
-struct Redis {
-    _program: Program,
+pub(crate) struct Redis {
+    pub(crate) program: Program,
     folder: TempDir,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Redis {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
         let mut command = server("redis-server");
         command.args(["--save", "", "--appendonly", "no", "--protected-mode", "no"]);
@@ -35,7 +35,7 @@ impl Redis {
         command.arg("--dir").arg(folder.path());
         let program = Program::listening(&mut command, folder.path(), address);
         Self {
-            _program: program,
+            program,
             folder,
             address,
         }
