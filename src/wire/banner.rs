@@ -218,10 +218,11 @@ impl<'a> Dialogue<'a> {
         let room = BYTES_MAX - self.received.len();
         let taken = bytes.len().min(room);
         self.received.extend_from_slice(&bytes[..taken]);
-        match self.judge() {
-            Verdict::More if taken == room => Verdict::Failed("reply too large".into()),
-            verdict => verdict,
+        let verdict = self.judge();
+        if verdict == Verdict::More && taken == room {
+            return Verdict::Failed("reply too large".into());
         }
+        verdict
     }
 
     /// The backend closed before there was a verdict.

@@ -76,9 +76,12 @@ fn who_accepts_and_closes_at_once_is_down_for_all_but_tcp() {
         let _ = peer.drain_some();
         let _ = peer.drain_some();
     };
-    all_down(close, |script| match script {
-        Script::Smtp => "closed without a greeting",
-        _ => "closed without a reply",
+    all_down(close, |script| {
+        if *script == Script::Smtp {
+            "closed without a greeting"
+        } else {
+            "closed without a reply"
+        }
     });
     let (backend, probing) = (Backend::serve(Peer::close), Probing::start());
     probing

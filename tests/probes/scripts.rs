@@ -42,10 +42,10 @@ fn http_sends_its_request_and_lets_the_server_close() {
 #[test]
 fn ssl_hello_sends_a_hello_of_today_and_closes_in_order() {
     let hello = client_hello("a.example").unwrap();
-    match parse(&hello, 16 * 1024) {
-        Progress::Complete(read) => assert_eq!(read.sni.unwrap().to_string(), "a.example"),
-        other => panic!("{other:?}"),
-    }
+    let Progress::Complete(read) = parse(&hello, 16 * 1024) else {
+        panic!("no hello");
+    };
+    assert_eq!(read.sni.unwrap().to_string(), "a.example");
     comes_up(
         Script::SslHello {
             hello: hello.clone(),
@@ -165,7 +165,7 @@ fn a_proxy_header_stands_before_what_the_protocol_says() {
     let (backend, probing) = (Backend::new(), Probing::start());
     let target = target(Script::Redis, backend.address());
     probing.add(with(target, |settings| {
-        settings.proxy_header = ProxyHeader::V1
+        settings.proxy_header = ProxyHeader::V1;
     }));
     let peer = backend.accept();
     peer.expect(b"PROXY UNKNOWN\r\n*1\r\n$4\r\nPING\r\n");
@@ -173,10 +173,8 @@ fn a_proxy_header_stands_before_what_the_protocol_says() {
 
 #[test]
 fn a_backend_on_ipv6_is_probed() {
-    let Ok(address) = "[::1]:0".parse() else {
-        unreachable!("an address")
-    };
-    let (backend, probing) = (Backend::on(address), Probing::start());
+    let any = "[::1]:0".parse().unwrap();
+    let (backend, probing) = (Backend::on(any), Probing::start());
     probing
         .add(target(Script::Tcp, backend.address()))
         .await_up();

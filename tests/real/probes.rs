@@ -233,7 +233,7 @@ fn sessions(address: SocketAddr) -> String {
     psql.args(["-p", &address.port().to_string(), "-U", "test", "postgres"]);
     psql.args([
         "-c",
-        "select count(*) from pg_stat_activity where usename = 'test' and pid <> pg_backend_pid()",
+        "select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()",
     ]);
     String::from_utf8(output(&mut psql))
         .unwrap()

@@ -205,33 +205,49 @@ fn reset(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
+/// What this machine lacks, or does not let us do.
+const OUR_OWN: [Errno; 7] = [
+    Errno::EMFILE,
+    Errno::ENFILE,
+    Errno::ENOBUFS,
+    Errno::ENOMEM,
+    Errno::EADDRNOTAVAIL,
+    Errno::EPERM,
+    Errno::EACCES,
+];
+
+/// The words for what operators meet.
+const PHRASES: [(Errno, &str); 10] = [
+    (Errno::ECONNREFUSED, "connection refused"),
+    (Errno::ECONNRESET, "reset"),
+    (Errno::ECONNABORTED, "reset"),
+    (Errno::EPIPE, "reset"),
+    (Errno::ETIMEDOUT, "connect timeout"),
+    (Errno::EHOSTUNREACH, "host unreachable"),
+    (Errno::ENETUNREACH, "network unreachable"),
+    (Errno::EADDRNOTAVAIL, "no local port left"),
+    (Errno::EMFILE, "no descriptor left"),
+    (Errno::ENFILE, "no descriptor left"),
+];
+
 /// A connection that did not come about, by whose fault.
 fn unreachable(error: &io::Error) -> Verdict {
     let reason = phrase(error);
-    match errno(error) {
-        Errno::EMFILE
-        | Errno::ENFILE
-        | Errno::ENOBUFS
-        | Errno::ENOMEM
-        | Errno::EADDRNOTAVAIL
-        | Errno::EPERM
-        | Errno::EACCES => Verdict::NotMade(reason),
-        _ => Verdict::Failed(reason),
+    if OUR_OWN.contains(&errno(error)) {
+        Verdict::NotMade(reason)
+    } else {
+        Verdict::Failed(reason)
     }
 }
 
-/// The words for what operators meet; the system's for the rest.
+/// Those words, or the system's own.
 fn phrase(error: &io::Error) -> Reason {
-    match errno(error) {
-        Errno::ECONNREFUSED => "connection refused".into(),
-        Errno::ECONNRESET | Errno::EPIPE | Errno::ECONNABORTED => "reset".into(),
-        Errno::ETIMEDOUT => "connect timeout".into(),
-        Errno::EHOSTUNREACH => "host unreachable".into(),
-        Errno::ENETUNREACH => "network unreachable".into(),
-        Errno::EADDRNOTAVAIL => "no local port left".into(),
-        Errno::EMFILE | Errno::ENFILE => "no descriptor left".into(),
-        other => other.desc().to_lowercase().into(),
-    }
+    let errno = errno(error);
+    let known = PHRASES.iter().find(|(known, _)| *known == errno);
+    known.map_or_else(
+        || errno.desc().to_lowercase().into(),
+        |(_, phrase)| (*phrase).into(),
+    )
 }
 
 fn errno(error: &io::Error) -> Errno {

@@ -54,10 +54,10 @@ mod tests {
 
     /// The server's name in a hello, which is a whole one.
     fn sni(hello: &[u8]) -> Option<String> {
-        match parse(hello, 16 * 1024) {
-            Progress::Complete(hello) => hello.sni.map(|name| name.to_string()),
-            other => panic!("{other:?}"),
-        }
+        let Progress::Complete(hello) = parse(hello, 16 * 1024) else {
+            panic!("no hello");
+        };
+        hello.sni.map(|name| name.to_string())
     }
 
     #[test]
