@@ -6,13 +6,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
-use ringway::control::probe::{Prober, ProxyHeader, Settings, Target, Watch};
+use nix::poll::{PollTimeout, poll};
+use ringway::control::probe::{GRAIN, Prober, ProxyHeader, Settings, Target, Watch};
 use ringway::ring::Time;
 use ringway::upstream::health::{State, Streak, Terms};
 use ringway::wire::banner::{Script, http_request};
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::thread;
@@ -26,8 +27,8 @@ fn main() {
     let port = serve();
     println!("{backends} backends, each probed once a second for {seconds} s");
     println!("{:<38} {:>12} {:>12}", "", "µs per probe", "% of a core");
-    floor(port, backends * seconds / 4);
-    uring(port, backends, backends * seconds / 4);
+    floor(port, backends, seconds);
+    uring(port, backends, seconds);
     let http = Script::Http {
         request: http_request("/", "a.example"),
         expect: vec!["2xx".parse().unwrap()],
@@ -65,40 +66,51 @@ fn address(n: u64, port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 1 + high, low], port))
 }
 
-/// The system calls alone: socket, connect, close with a reset. Nothing that connects can cost less.
-fn floor(port: u16, probes: u64) {
+/// The system calls alone: socket, connect, close with a reset, as many at a time as a grain has. Nothing that connects
+/// can cost less.
+fn floor(port: u16, backends: u64, seconds: u64) {
+    let (together, grains) = grains(backends, seconds);
     let before = on_cpu();
-    for n in 0..probes {
-        let stream = TcpStream::connect(address(n % 1000, port)).unwrap();
-        reset(&stream);
+    for grain in 0..grains {
+        for n in 0..together {
+            let to = address((grain * together + n) % backends, port);
+            let stream = TcpStream::connect(to).unwrap();
+            reset(&stream);
+        }
+        let pause = PollTimeout::try_from(GRAIN).unwrap();
+        poll(&mut [], pause).unwrap();
     }
-    report(
-        "socket, connect, close: the floor",
-        on_cpu() - before,
-        probes,
-        None,
-    );
+    let name = "socket, connect, close: the floor";
+    report(name, on_cpu() - before, together * grains, None);
 }
 
-/// The same by tokio-uring's sockets, 16 at a time as a grain of 10 ms has them.
-fn uring(port: u16, backends: u64, probes: u64) {
-    const TOGETHER: u64 = 16;
+/// The same by tokio-uring's sockets.
+fn uring(port: u16, backends: u64, seconds: u64) {
+    let (together, grains) = grains(backends, seconds);
     let spent = tokio_uring::start(async {
         let before = on_cpu();
-        for batch in 0..probes / TOGETHER {
+        for grain in 0..grains {
             let one = |n| async move {
-                let to = address((batch * TOGETHER + n) % backends, port);
+                let to = address((grain * together + n) % backends, port);
                 let stream = tokio_uring::net::TcpStream::connect(to).await.unwrap();
-                let _ = stream.shutdown(std::net::Shutdown::Both);
+                // They have no SO_LINGER: FIN it is.
+                let _ = stream.shutdown(Shutdown::Both);
             };
-            let started: Vec<_> = (0..TOGETHER).map(|n| tokio_uring::spawn(one(n))).collect();
+            let started: Vec<_> = (0..together).map(|n| tokio_uring::spawn(one(n))).collect();
             for probe in started {
                 probe.await.unwrap();
             }
+            tokio::time::sleep(GRAIN).await;
         }
         on_cpu() - before
     });
-    report("tokio-uring sockets, connect alone", spent, probes, None);
+    report("tokio-uring's sockets", spent, together * grains, None);
+}
+
+/// How many probes a grain has, and how many grains there are.
+fn grains(backends: u64, seconds: u64) -> (u64, u64) {
+    let a_second = u64::try_from(1000 / GRAIN.as_millis()).unwrap();
+    ((backends / a_second).max(1), seconds * a_second)
 }
 
 fn reset(stream: &TcpStream) {

@@ -7,7 +7,7 @@
 // What std lacks, knows nothing of proxies: slots, timer wheel, counters, stable hash, dice.
 pub mod base;
 
-// Bytes ⇄ values, pure, fuzzed: request heads, ClientHellos, PROXY protocol headers.
+// Bytes ⇄ values, pure, fuzzed: request heads, ClientHellos, PROXY protocol headers, what probes say and hear.
 pub mod wire;
 
 // Who gets the next connection, pure: ip_hash (Maglev), bounded load, round robin, fewest connections, random two, slow start.
@@ -34,7 +34,7 @@ pub mod conn;
 // One thread, one ring, many connections.
 pub mod worker;
 
-// The slow side: signals, access log, start and stop.
+// The slow side: signals, probes, access log, start and stop.
 pub mod control;
 
 // `ringway demo`.

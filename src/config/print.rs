@@ -194,12 +194,7 @@ fn exchange(out: &mut Page, exchange: &Exchange) {
             out.key("expect_status", list(expect_status));
         }
         Exchange::SslHello { host } => out.key("host", condition(host.as_ref())),
-        Exchange::Websocket {
-            path,
-            host,
-            send,
-            expect,
-        } => {
+        Exchange::Websocket { path, host, expect } => {
             asked(out, path, host.as_ref());
             exchanged(out, send, expect);
         }

@@ -152,10 +152,7 @@ pub enum InitialHealth {
 
 /// Keys that only some types have.
 const OWN_KEYS: [(&str, &[ProbeType]); 5] = [
-    (
-        "send",
-        &[ProbeType::Http, ProbeType::Websocket, ProbeType::SendExpect],
-    ),
+    ("send", &[ProbeType::Http, ProbeType::SendExpect]),
     ("expect", &[ProbeType::Websocket, ProbeType::SendExpect]),
     ("expect_status", &[ProbeType::Http]),
     ("path", &[ProbeType::Http, ProbeType::Websocket]),

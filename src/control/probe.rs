@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Probes under way at once, of all targets together: each holds a descriptor (`control/limits.rs` reserves few more).
+/// Probes under way at once, of all targets together: each holds a descriptor and a local port.
 pub const IN_FLIGHT_MAX: usize = 256;
 
 /// How the backends of an upstream are probed.

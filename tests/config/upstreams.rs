@@ -181,13 +181,10 @@ fn exchanges() -> impl Strategy<Value = Exchange> {
             }
         }),
         option::of("[a-z]{1,9}(\\.[a-z]{1,9}){0,2}").prop_map(|host| Exchange::SslHello { host }),
-        (paths(), hosts(), bytes(0), bytes(0)).prop_map(|(path, host, send, expect)| {
-            Exchange::Websocket {
-                path,
-                host,
-                send,
-                expect,
-            }
+        (paths(), hosts(), bytes(0)).prop_map(|(path, host, expect)| Exchange::Websocket {
+            path,
+            host,
+            expect
         }),
         (bytes(0), bytes(1)).prop_map(|(send, expect)| Exchange::SendExpect { send, expect }),
     ]

@@ -1,7 +1,7 @@
 //! What a probe leaves behind: nothing.
 
-use crate::support::probing::{Probing, TIMEOUT, target};
-use crate::support::{Backend, Peer, procfs, wait};
+use crate::support::probing::{Probing, target};
+use crate::support::{Backend, procfs, wait};
 use ringway::wire::banner::Script;
 
 #[test]
@@ -20,7 +20,6 @@ fn a_backend_that_does_not_close_is_reset_after_the_farewell() {
 #[test]
 fn probes_that_time_out_leave_no_descriptor_behind() {
     let ((backend, _fillers), probing) = (Backend::silent(), Probing::start());
-    let quiet = Backend::serve(|peer: Peer| drop(peer.drain_some()));
     let before = procfs::sockets(std::process::id());
     let probed: Vec<_> = (0..10)
         .map(|_| probing.add(target(Script::Tcp, backend.address())))
@@ -33,6 +32,4 @@ fn probes_that_time_out_leave_no_descriptor_behind() {
     wait::until("their descriptors are closed", || {
         procfs::sockets(std::process::id()) <= before + 5
     });
-    assert!(TIMEOUT < wait::PATIENCE);
-    drop(quiet);
 }

@@ -4,6 +4,8 @@ use crate::support::probing::{Probing, target, with};
 use crate::support::{Backend, wait};
 use ringway::upstream::health::{State, Streak};
 use ringway::wire::banner::Script;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 #[test]
@@ -39,7 +41,7 @@ fn detection_takes_no_longer_than_fall_intervals_and_a_timeout() {
     backend.close();
     let ((), took) = wait::timed(|| probed.await_down("connection refused"));
     // Two intervals, of which the second is the faster one; the slack is for a busy machine.
-    assert!(took < interval * 2 + Duration::from_millis(400), "{took:?}");
+    assert!(took < interval * 2 + Duration::from_secs(1), "{took:?}");
 }
 
 #[test]
@@ -56,15 +58,17 @@ fn a_target_that_is_slow_to_answer_is_probed_once_at_a_time() {
 
 #[test]
 fn a_removed_target_is_left_alone() {
-    let (backend, probing) = (Backend::new(), Probing::start());
+    let served = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&served);
+    let backend = Backend::serve(move |_| drop(count.fetch_add(1, Ordering::Relaxed)));
+    let probing = Probing::start();
     let probed = probing.add(target(Script::Tcp, backend.address()));
     probed.await_up();
     probing.remove(probed.id);
-    let known = probed.watch.view();
-    // What was under way when it was removed may still have connected.
-    let passed = known.passed_total;
-    wait::holds_for(Duration::from_millis(300), "nothing is probed", || {
-        probed.watch.view().passed_total == passed
+    // One may be under way, one accepted and not counted yet. Ten more would have been made.
+    let most = served.load(Ordering::Relaxed) + 2;
+    wait::holds_for(Duration::from_millis(500), "nothing is probed", || {
+        served.load(Ordering::Relaxed) <= most
     });
 }
 
