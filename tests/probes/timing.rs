@@ -60,7 +60,9 @@ fn a_target_that_is_slow_to_answer_is_probed_once_at_a_time() {
 fn a_removed_target_is_left_alone() {
     let served = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&served);
-    let backend = Backend::serve(move |_| drop(count.fetch_add(1, Ordering::Relaxed)));
+    let backend = Backend::serve(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
     let probing = Probing::start();
     let probed = probing.add(target(Script::Tcp, backend.address()));
     probed.await_up();
