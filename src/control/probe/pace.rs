@@ -32,7 +32,13 @@ pub(super) fn first(interval: Duration, initial: State, hash: u64, now: Time) ->
 /// either way.
 pub(super) fn next(gap: Duration, jitter: f64, chance: f64, began: Time, now: Time) -> Time {
     let factor = 1.0 + jitter.clamp(0.0, 1.0) * (2.0 * chance - 1.0);
-    on_grain((began + gap.mul_f64(factor)).max(now))
+    let due = on_grain(began + gap.mul_f64(factor));
+    if due > now {
+        due
+    } else {
+        // Never at once: whatever the interval, a target is probed once a grain at most.
+        on_grain(now) + GRAIN
+    }
 }
 
 /// The last grain that is not after `due`.
@@ -98,7 +104,14 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_took_longer_than_its_interval_is_followed_at_once() {
-        assert_eq!(next(SECOND, 0.0, 0.0, at(5000), at(7003)), at(7000));
+    fn no_interval_is_too_short_to_wait_for() {
+        for gap in [Duration::ZERO, ms(1), ms(19)] {
+            assert_eq!(next(gap, 1.0, 0.0, at(5001), at(5002)), at(5020));
+        }
+    }
+
+    #[test]
+    fn a_probe_that_took_longer_than_its_interval_is_followed_in_the_next_grain() {
+        assert_eq!(next(SECOND, 0.0, 0.0, at(5000), at(7003)), at(7020));
     }
 }

@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(ids.len(), 1);
         assert_eq!(begin_all(&mut roster, at(100)), []);
         roster.on_left(ids[0], at(1), at(100), 0.5);
-        assert_eq!(begin_all(&mut roster, at(100)), ids);
+        assert_eq!(begin_all(&mut roster, at(101)), ids);
     }
 
     #[test]

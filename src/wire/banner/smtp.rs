@@ -7,6 +7,10 @@ use std::borrow::Cow;
 
 const NOT: &str = "not smtp";
 
+/// The longest reply with all its lines, in bytes. It is read again from its start as more of it comes, so that it has to
+/// be short for who sends it a byte at a time.
+const REPLY_MAX: usize = 8 * 1024;
+
 /// Which reply comes next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stage {
@@ -68,6 +72,9 @@ fn reply(bytes: &[u8]) -> Result<Option<Reply<'_>>, Reason> {
             return Ok(None);
         };
         len += line.len;
+        if len > REPLY_MAX {
+            return Err(NOT.into());
+        }
         let (code, is_last, text) = parts(line)?;
         if is_last {
             return Ok(Some(Reply { code, text, len }));

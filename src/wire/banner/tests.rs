@@ -136,6 +136,8 @@ fn smtp_hears_the_greeting_then_says_ehlo_or_else_helo() {
     ] {
         assert_eq!(verdict(&Script::Smtp, reply.as_bytes()), wanted, "{reply}");
     }
+    let endless = b"220-welcome\r\n".repeat(1000);
+    assert_eq!(verdict(&Script::Smtp, &endless), "not smtp");
 }
 
 #[test]

@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1_smol::Sha1;
 
-/// The longest head of a reply, in bytes, and the most fields in it.
-const HEAD_MAX: usize = 16 * 1024;
+/// The longest head of a reply, in bytes, and the most fields in it. It is read again from its start as more of it comes.
+const HEAD_MAX: usize = 8 * 1024;
 const FIELDS_MAX: usize = 64;
 
 /// Section 1.3.
