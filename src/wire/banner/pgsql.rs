@@ -43,16 +43,22 @@ pub(super) fn judge<'a>(bytes: &[u8]) -> Verdict<'a> {
 }
 
 fn judge_error<'a>(message: &[u8]) -> Verdict<'a> {
-    let Some(state) = field(message, b'C') else {
+    let Some(state) = field(message, b'C').and_then(sqlstate) else {
         return Verdict::Failed(NOT.into());
     };
     // Classes of SQLSTATE: who is not to log in, and where to (appendix "PostgreSQL Error Codes").
-    if state.starts_with(b"28") || state == b"3D000" {
+    if state.starts_with("28") || state == "3D000" {
         return Verdict::Passed;
     }
-    let what = format!("pgsql {}", String::from_utf8_lossy(state));
+    let what = format!("pgsql {state}");
     let reason = Reason::with_words(&what, field(message, b'M').unwrap_or_default());
     Verdict::Failed(reason)
+}
+
+/// Five letters and digits, which can be shown as they are.
+fn sqlstate(field: &[u8]) -> Option<&str> {
+    let is_one = field.len() == 5 && field.iter().all(u8::is_ascii_alphanumeric);
+    std::str::from_utf8(field).ok().filter(|_| is_one)
 }
 
 /// The field of that type: each is a byte and a string that ends with NUL, and a NUL ends them all.

@@ -221,6 +221,8 @@ fn pgsql_passes_on_any_word_about_logging_in_and_fails_on_not_now() {
             "pgsql 53300: too many clients",
         ),
         (b"E\0\0\0\x06S\0".to_vec(), "not pgsql"),
+        (error("57P\x1b[", "terminal"), "not pgsql"),
+        (error("57P033", "too long"), "not pgsql"),
         (b"Ecould not fork\n\0".to_vec(), "not pgsql"),
         (b"R\0\0\0\x08\0".to_vec(), "closed in mid-reply"),
         (b"HTTP/1.1 400\r\n".to_vec(), "not pgsql"),
