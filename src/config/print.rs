@@ -196,7 +196,7 @@ fn exchange(out: &mut Page, exchange: &Exchange) {
         Exchange::SslHello { host } => out.key("host", condition(host.as_ref())),
         Exchange::Websocket { path, host, expect } => {
             asked(out, path, host.as_ref());
-            exchanged(out, send, expect);
+            out.key("expect", string(&escaped(expect)));
         }
         Exchange::SendExpect { send, expect } => exchanged(out, send, expect),
     }

@@ -77,9 +77,7 @@ pub enum Exchange {
         path: String,
         /// The host that is asked for; none written: the backend.
         host: Option<String>,
-        /// A text message that is sent after the upgrade; empty for none.
-        send: Vec<u8>,
-        /// What a message that follows must contain; empty when none needs to follow.
+        /// What the first message must contain; empty when none needs to follow.
         expect: Vec<u8>,
     },
     /// These bytes; these in the answer.
@@ -280,7 +278,6 @@ impl Own {
             ProbeType::Websocket => Exchange::Websocket {
                 path: self.path,
                 host: self.host,
-                send: self.send,
                 expect: self.expect,
             },
             ProbeType::SendExpect => Exchange::SendExpect {

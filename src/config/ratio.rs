@@ -26,6 +26,16 @@ impl Ratio {
     pub const fn get(self) -> f64 {
         self.0
     }
+
+    /// The nearest number of thousandths.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "not negative, and the configuration has none above 100"
+    )]
+    pub fn thousandths(self) -> u32 {
+        (self.0 * 1_000.0).round() as u32
+    }
 }
 
 impl fmt::Display for Ratio {

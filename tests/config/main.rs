@@ -153,11 +153,10 @@ fn each_type_of_probe_has_the_keys_that_mean_something_to_it() {
         }
     );
     assert_eq!(
-        exchange("type = \"websocket\"\npath = \"/feed\"\nsend = 'sub'\nexpect = 'tick'"),
+        exchange("type = \"websocket\"\npath = \"/feed\"\nexpect = 'tick'"),
         Exchange::Websocket {
             path: "/feed".to_owned(),
             host: None,
-            send: b"sub".to_vec(),
             expect: b"tick".to_vec(),
         }
     );

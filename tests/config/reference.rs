@@ -61,8 +61,9 @@ fn the_reference_has_every_key_with_its_default() {
     let route = "[[listener.route]]\nclient = [\"::/0\"]\nupstream = \"feed\"\n";
     let text = MINIMAL.replacen("[[upstream]]", &format!("{route}[[upstream]]"), 1);
     // Between them, these types of probes have every key that a probe can have.
-    let effective = ["http", "websocket"].into_iter().flat_map(|probe_type| {
-        let probe = format!("[upstream.probe]\ntype = \"{probe_type}\"\n[[upstream.backend]]");
+    let types = ["'http'", "'websocket'", "'send_expect'\nexpect = 'a'"];
+    let effective = types.into_iter().flat_map(|probe_type| {
+        let probe = format!("[upstream.probe]\ntype = {probe_type}\n[[upstream.backend]]");
         effective(&parsed(&text.replace("[[upstream.backend]]", &probe)))
     });
     let expected: BTreeSet<_> = effective
@@ -71,6 +72,8 @@ fn the_reference_has_every_key_with_its_default() {
             "listener.route.client" => (key, "[]".to_owned()),
             "listener.upstream" => (key, "required without routes".to_owned()),
             "upstream.backend.name" => (key, "the address".to_owned()),
+            // One type cannot do without.
+            "upstream.probe.expect" => (key, "\"\"".to_owned()),
             "upstream.probe.type" => (key, "\"tcp\"".to_owned()),
             _ => (key, value),
         })

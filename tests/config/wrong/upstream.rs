@@ -153,7 +153,7 @@ pub(super) const WRONG: &[(&str, &str)] = &[
     ),
     (
         upstream!("probe = { type = \"mysql\", send = \"a\" }"),
-        "7:34: upstream[0].probe.send: means nothing to a probe of type \"mysql\"; remove it, or write type = \"http\", ",
+        "7:34: upstream[0].probe.send: means nothing to a probe of type \"mysql\"; remove it, or write type = \"http\" or \"send_expect\"",
     ),
     (
         upstream!("probe = { type = \"ssl_hello\", path = \"/\" }"),
