@@ -64,8 +64,8 @@ pub enum Script {
         path: String,
         /// The request's Host.
         host: String,
-        /// Whether a message has to follow by itself, as on a feed.
-        message: bool,
+        /// What the message has to contain that follows by itself, as on a feed; none has to when empty.
+        expect: Vec<u8>,
     },
     /// Bytes to send, and bytes that the answer has to contain.
     SendExpect {
@@ -113,9 +113,9 @@ impl Script {
             Self::Imap => Awaits::Imap,
             Self::Pgsql => Awaits::Pgsql,
             Self::Redis => Awaits::Pong,
-            Self::WebSocket { message, .. } => Awaits::Upgrade {
+            Self::WebSocket { expect, .. } => Awaits::Upgrade {
                 key: websocket::key(nonce),
-                message: *message,
+                expect,
             },
             Self::SendExpect { expect, .. } => Awaits::Bytes {
                 wanted: expect,
@@ -184,10 +184,10 @@ enum Awaits<'a> {
     /// The reply to an upgrade with this key.
     Upgrade {
         key: websocket::Key,
-        message: bool,
+        expect: &'a [u8],
     },
-    /// Frames of a WebSocket; the first of them are first in `received`.
-    Message,
+    /// Frames of a WebSocket; the first of them are first in `received`. What the message has to contain.
+    Message(&'a [u8]),
     Bytes {
         wanted: &'a [u8],
         /// So many bytes were looked at before.
@@ -229,7 +229,7 @@ impl<'a> Dialogue<'a> {
     pub fn on_end(&self) -> Reason {
         match (&self.awaits, self.received.is_empty()) {
             (Awaits::Smtp(stage), true) => stage.closed(),
-            (Awaits::Message, _) => "closed without a message".into(),
+            (Awaits::Message(_), _) => "closed without the expected message".into(),
             (Awaits::Bytes { .. }, false) => "closed without the expected bytes".into(),
             (_, true) => "closed without a reply".into(),
             (_, false) => "closed in mid-reply".into(),
@@ -248,17 +248,18 @@ impl<'a> Dialogue<'a> {
             Awaits::Imap => lines::judge_imap(bytes),
             Awaits::Pgsql => pgsql::judge(bytes),
             Awaits::Pong => lines::judge_redis(bytes),
-            Awaits::Upgrade { key, message } => match websocket::accepted(bytes, key) {
+            Awaits::Upgrade { key, expect } => match websocket::accepted(bytes, key) {
                 Err(reason) => Verdict::Failed(reason),
                 Ok(None) => Verdict::More,
-                Ok(Some(_)) if !*message => Verdict::Passed,
+                Ok(Some(_)) if expect.is_empty() => Verdict::Passed,
                 Ok(Some(head)) => {
                     self.received.drain(..head);
-                    self.awaits = Awaits::Message;
-                    websocket::judge_frames(&mut self.received)
+                    let expect = *expect;
+                    self.awaits = Awaits::Message(expect);
+                    websocket::judge_frames(&mut self.received, expect)
                 }
             },
-            Awaits::Message => websocket::judge_frames(&mut self.received),
+            Awaits::Message(expect) => websocket::judge_frames(&mut self.received, expect),
             Awaits::Bytes { wanted, searched } => judge_bytes(bytes, wanted, searched),
         }
     }

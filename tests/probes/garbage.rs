@@ -24,7 +24,7 @@ fn scripts() -> Vec<Script> {
         Script::WebSocket {
             path: "/".into(),
             host: "a.example".into(),
-            message: false,
+            expect: Vec::new(),
         },
         Script::SendExpect {
             send: b"ping".to_vec(),

@@ -92,7 +92,7 @@ fn websocket_shakes_hands_awaits_a_message_and_closes() {
     let script = Script::WebSocket {
         path: "/feed".into(),
         host: "a.example".into(),
-        message: true,
+        expect: b"tick".to_vec(),
     };
     comes_up(script, |peer| {
         let request = String::from_utf8(peer.drain_some()).unwrap();

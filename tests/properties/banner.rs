@@ -4,10 +4,10 @@ use ringway::wire::banner::{BYTES_MAX, Script, Verdict, http_request};
 
 /// One of each kind, two where a setting changes what is awaited.
 pub(crate) fn scripts() -> Vec<Script> {
-    let websocket = |message| Script::WebSocket {
+    let websocket = |expect: &[u8]| Script::WebSocket {
         path: "/".into(),
         host: "a.example".into(),
-        message,
+        expect: expect.to_vec(),
     };
     let send_expect = |expect: &[u8]| Script::SendExpect {
         send: b"ping".to_vec(),
@@ -28,8 +28,8 @@ pub(crate) fn scripts() -> Vec<Script> {
         Script::Imap,
         Script::Pgsql,
         Script::Redis,
-        websocket(false),
-        websocket(true),
+        websocket(b""),
+        websocket(b"tick"),
         send_expect(b"pong"),
         send_expect(b""),
     ]

@@ -241,11 +241,11 @@ fn the_startup_packet_says_how_long_it_is() {
 const ACCEPTS: &str = "HTTP/1.1 101 Switching Protocols\r\nupgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\
      Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-fn upgrade(message: bool, reply: &[u8]) -> String {
+fn upgrade(expect: &[u8], reply: &[u8]) -> String {
     let script = Script::WebSocket {
         path: "/feed".into(),
         host: "a.example".into(),
-        message,
+        expect: expect.to_vec(),
     };
     let mut dialogue = script.begin(*b"the sample nonce");
     let verdict = dialogue.feed(reply);
@@ -262,12 +262,12 @@ fn the_key_and_its_answer_are_those_of_the_specification() {
     let request = websocket::request("/feed", "a.example", &websocket::key(NONCE));
     let request = String::from_utf8(request).unwrap();
     assert!(request.contains("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"));
-    assert_eq!(upgrade(false, ACCEPTS.as_bytes()), "passed");
+    assert_eq!(upgrade(b"", ACCEPTS.as_bytes()), "passed");
 }
 
 #[test]
 fn only_a_right_answer_to_the_key_is_a_websocket() {
-    let without = |what: &str, with: &str| upgrade(false, ACCEPTS.replace(what, with).as_bytes());
+    let without = |what: &str, with: &str| upgrade(b"", ACCEPTS.replace(what, with).as_bytes());
     for accept in ["s3pPLMBiTxaQ9kYGzzhZRbK+xOO=", ""] {
         let got = without("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", accept);
         assert_eq!(got, "websocket accept mismatch");
@@ -280,16 +280,17 @@ fn only_a_right_answer_to_the_key_is_a_websocket() {
     assert_eq!(without("101", "403"), "status 403");
     assert_eq!(without("\r\n\r\n", "\r\n"), "closed in mid-reply");
     let endless = ACCEPTS.replace("\r\n\r\n", "\r\nX: ") + &"x".repeat(20_000);
-    assert_eq!(upgrade(false, endless.as_bytes()), "not websocket");
+    assert_eq!(upgrade(b"", endless.as_bytes()), "not websocket");
 }
 
 #[test]
-fn a_feed_has_to_send_a_message_by_itself() {
-    let after = |frames: &[u8]| upgrade(true, &[ACCEPTS.as_bytes(), frames].concat());
+fn a_feed_has_to_send_the_expected_message_by_itself() {
+    let after = |frames: &[u8]| upgrade(b"hi", &[ACCEPTS.as_bytes(), frames].concat());
     assert_eq!(after(b"\x81\x02hi"), "passed");
-    assert_eq!(after(b"\x89\x02hi\x02\x7e"), "passed");
-    assert_eq!(after(b"\x89\x02hi"), "closed without a message");
-    assert_eq!(after(b""), "closed without a message");
+    assert_eq!(after(b"\x89\x02hi\x02\x05oh hi"), "passed");
+    assert_eq!(after(b"\x89\x02hi"), "closed without the expected message");
+    assert_eq!(after(b"\x81\x02ho"), "closed without the expected message");
+    assert_eq!(after(b""), "closed without the expected message");
     assert_eq!(after(b"\x88\x05\x03\xf5bye"), "websocket close 1013: bye");
     assert_eq!(after(b"\x88\x00"), "websocket close");
     assert_eq!(after(b"\x81\x82"), "not websocket");

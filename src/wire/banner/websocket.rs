@@ -84,9 +84,9 @@ fn accept(key: &str) -> String {
     STANDARD.encode(hash.digest().bytes())
 }
 
-/// Waits for the beginning of a message. Pings and pongs are passed over and taken off; that a ping goes unanswered is
+/// Waits for a message with what is expected, which is not empty. Pings and pongs are passed over and taken off; that a ping goes unanswered is
 /// no harm in the time that a probe takes.
-pub(super) fn judge_frames<'a>(received: &mut Vec<u8>) -> Verdict<'a> {
+pub(super) fn judge_frames<'a>(received: &mut Vec<u8>, expect: &[u8]) -> Verdict<'a> {
     const CONTROL_MAX: usize = 125;
     loop {
         let &[first, second, ref rest @ ..] = received.as_slice() else {
@@ -95,7 +95,15 @@ pub(super) fn judge_frames<'a>(received: &mut Vec<u8>) -> Verdict<'a> {
         // Without extensions the reserved bits are 0; a server's frames are never masked, its control frames short.
         let (opcode, length) = (first & 0x0F, usize::from(second));
         match (first & 0x70, opcode) {
-            (0, 1 | 2) if second & 0x80 == 0 => return Verdict::Passed,
+            (0, 1 | 2) if second & 0x80 == 0 => {
+                // A server's frames are not masked, and so the bytes are there as they are.
+                let is_there = rest.windows(expect.len()).any(|at| at == expect);
+                return if is_there {
+                    Verdict::Passed
+                } else {
+                    Verdict::More
+                };
+            }
             (0, 8..=10) if length <= CONTROL_MAX => {}
             (_, _) => return Verdict::Failed(NOT.into()),
         }
