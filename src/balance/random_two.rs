@@ -164,7 +164,7 @@ mod tests {
         for count in [2, 3, 16, 1000] {
             let mut pool = Pool::new(&mixed(count));
             fill(&mut pool, 50_000, 2);
-            // One weight has room for the same number at each: the heaviest bears 256 times what an even one does.
+            // A fiftieth of what the heaviest has, which weighs 256.
             let level = 50_000.0 / pool.weight_up() as f64;
             let within = level * 256.0 * 0.02 + 4.0;
             assert!(excess(&pool) <= within, "{count}: {}", excess(&pool));

@@ -9,7 +9,7 @@
 //! nginx counts in weights: all earn their own and the chosen one pays the sum. As long as the same backends are
 //! usable that is the same order. But it makes a turn among few cheaper than one among many, and when backends come and go
 //! shares drift apart without bound: those of three equal ones of which each is usable half of the time, by 53
-//! connections in 20,000. In fractions of a connection the error stays below two (it is the fair carpool problem: Fagin
+//! connections in 20,000. In fractions of a connection the error stays below 2.5 by chance (it is the fair carpool problem: Fagin
 //! and Williams, IBM Journal of Research and Development 27(2), 1983).
 
 use super::View;

@@ -167,8 +167,9 @@ impl Connection {
         let State::Dialing(dial) = &mut self.state else {
             unreachable!("only a dial goes on")
         };
-        if let Err(outcome) = dial.next(upstream, nodelay, asking, self.key, cx) {
-            self.end_dialing(outcome, cx);
+        match dial.next(upstream, nodelay, asking, self.key, cx) {
+            Ok(backend) => self.seat = Some(backend),
+            Err(outcome) => self.end_dialing(outcome, cx),
         }
     }
 
@@ -182,8 +183,21 @@ impl Connection {
             unreachable!("only a dial is answered")
         };
         match dial.on_dialed(result) {
-            Dialed::Connected(backend) => self.relay(backend, local, cx),
-            Dialed::Failed => self.dial_next(cx),
+            Dialed::Connected(backend) => {
+                self.upstream_of(&self.snapshot)
+                    .on_connected(self.seat.expect("it was dialed"), cx.now);
+                self.relay(backend, local, cx);
+            }
+            Dialed::Failed(cause) => {
+                let seat = self.seat.take().expect("it was dialed");
+                let upstream = self.upstream_of(&self.snapshot);
+                // What this machine lacks is no backend's fault.
+                if cause != Cause::Resource {
+                    upstream.on_failed(seat, cx.now);
+                }
+                upstream.leave(seat);
+                self.dial_next(cx);
+            }
             Dialed::GivenUp(outcome, backend) => {
                 if let Some(sock) = backend {
                     // A client that broke off is passed on as that, here too.

@@ -38,8 +38,8 @@ enum Cancelled {
 pub(super) enum Dialed {
     /// There is a backend.
     Connected(Sock),
-    /// There is none; another may be tried.
-    Failed,
+    /// There is none; another may be tried. Why: the last one's fault, or this machine's.
+    Failed(Cause),
     /// The connection was given up meanwhile, whatever the dial says.
     GivenUp(Outcome, Option<Sock>),
 }
@@ -56,7 +56,7 @@ impl Dial {
         }
     }
 
-    /// Dials the next backend, or says why there is none. `asking` where the client connected to.
+    /// Dials the next backend, whose seat is taken: which one, or why there is none. `asking` where the client connected to.
     pub(super) fn next(
         &mut self,
         upstream: &Upstream,
@@ -64,24 +64,25 @@ impl Dial {
         asking: bool,
         key: Key,
         cx: &mut Cx<'_>,
-    ) -> Result<(), Outcome> {
+    ) -> Result<u16, Outcome> {
         let settings = upstream.settings();
         if self.tried.len() >= usize::from(settings.connect_tries) {
             return Err(self.outcome());
         }
-        let Some(at) = upstream.pick(self.hash, &self.tried) else {
+        let Some(at) = upstream.pick(self.hash, &self.tried, cx.now) else {
             return Err(self.outcome());
         };
         self.tried.push(at);
         self.attempt = cx.now;
         self.cancelled = Cancelled::No;
+        let peer = upstream.backend(at).address.socket();
+        let peer = peer.expect("a configuration with names is refused");
         let options = DialOptions {
             nodelay,
             user_timeout: (!settings.user_timeout.is_zero()).then_some(settings.user_timeout),
+            source: upstream.source_for(peer),
             ..DialOptions::default()
         };
-        let peer = upstream.backend(at).address.socket();
-        let peer = peer.expect("a configuration with names is refused");
         cx.ops.push(Op::Dial {
             tag: tag(key, Side::Backend.lane()),
             peer,
@@ -89,7 +90,7 @@ impl Dial {
             asking: asking.then(|| self.client.sock()),
         });
         cx.wheel.set(key.slot, cx.now + settings.connect_timeout);
-        Ok(())
+        Ok(at)
     }
 
     pub(super) fn on_dialed(&mut self, result: Result<Sock, Errno>) -> Dialed {
@@ -104,15 +105,14 @@ impl Dial {
             }
             // A cancel that lost its race is a connection like any other.
             (Cancelled::No | Cancelled::TimedOut, Ok(backend)) => Dialed::Connected(backend),
-            (Cancelled::TimedOut, Err(_)) => {
-                self.failed = Some((Cause::ConnectTimeout, Errno::ETIMEDOUT));
-                Dialed::Failed
-            }
-            (Cancelled::No, Err(errno)) => {
-                self.failed = Some((cause_of(errno), errno));
-                Dialed::Failed
-            }
+            (Cancelled::TimedOut, Err(_)) => self.failed(Cause::ConnectTimeout, Errno::ETIMEDOUT),
+            (Cancelled::No, Err(errno)) => self.failed(cause_of(errno), errno),
         }
+    }
+
+    fn failed(&mut self, cause: Cause, errno: Errno) -> Dialed {
+        self.failed = Some((cause, errno));
+        Dialed::Failed(cause)
     }
 
     /// Bytes of a client that is still being read; it may also be gone.

@@ -111,6 +111,8 @@ pub struct Connection {
     key: Key,
     /// Whether it is counted among its household.
     counted: bool,
+    /// The backend that it is counted at: dialed, or relayed to.
+    seat: Option<u16>,
     state: State,
 }
 
@@ -202,6 +204,7 @@ impl Connection {
             told: None,
             key,
             counted,
+            seat: None,
             state,
         }
     }
@@ -219,6 +222,12 @@ impl Connection {
     pub fn household(&self) -> Option<Household> {
         self.counted
             .then(|| Household::of(self.listener, self.client.ip()))
+    }
+
+    /// Whether its bytes go to this backend of this upstream.
+    pub fn is_relayed_to(&self, upstream: u16, backend: u16) -> bool {
+        let is_relayed = matches!(self.state, State::Relaying(_));
+        is_relayed && self.upstream == Some(upstream) && self.seat == Some(backend)
     }
 
     /// One of this connection's ops completed.
@@ -367,6 +376,9 @@ impl Connection {
 
     fn over(&mut self, summary: Summary, cx: &mut Cx<'_>) {
         cx.wheel.cancel(self.key.slot);
+        if let (Some(upstream), Some(seat)) = (self.upstream, self.seat.take()) {
+            self.snapshot.upstreams[usize::from(upstream)].leave(seat);
+        }
         self.state = State::Over(summary);
     }
 

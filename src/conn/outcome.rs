@@ -59,6 +59,8 @@ pub enum Cause {
     TooMany,
     /// The client's address comes faster than `connect_rate_per_ip`.
     TooFast,
+    /// Probes found the backend down, and `on_down` says to close.
+    BackendDown,
 }
 
 /// Where a connection stood when it ended.
@@ -91,7 +93,7 @@ pub struct Outcome {
 
 impl Cause {
     /// Every cause, in the order of the counters; of those that say what is wrong, one for all.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::ClientFin,
         Self::BackendFin,
         Self::ClientReset,
@@ -117,6 +119,7 @@ impl Cause {
         Self::Denied,
         Self::TooMany,
         Self::TooFast,
+        Self::BackendDown,
     ];
 
     /// Of a side whose socket reports this error.
@@ -162,6 +165,7 @@ impl Cause {
             Self::Denied => 22,
             Self::TooMany => 23,
             Self::TooFast => 24,
+            Self::BackendDown => 25,
         }
     }
 
@@ -192,7 +196,8 @@ impl Cause {
             | Self::NoRoute
             | Self::Denied
             | Self::TooMany
-            | Self::TooFast => None,
+            | Self::TooFast
+            | Self::BackendDown => None,
         }
     }
 
@@ -223,7 +228,8 @@ impl Cause {
             | Self::UntrustedProxy
             | Self::Denied
             | Self::TooMany
-            | Self::TooFast => None,
+            | Self::TooFast
+            | Self::BackendDown => None,
         }
     }
 
@@ -255,6 +261,7 @@ impl Cause {
             Self::Denied => "denied",
             Self::TooMany => "too-many",
             Self::TooFast => "too-fast",
+            Self::BackendDown => "backend-down",
         }
     }
 
@@ -272,6 +279,7 @@ impl Cause {
             Self::BackendHalfClose | Self::ConnectTimeout => 's',
             Self::Resource => 'R',
             Self::Drain => 'd',
+            Self::BackendDown => 'D',
             Self::BadHead(_)
             | Self::BadHello(_)
             | Self::BadProxyHeader(_)

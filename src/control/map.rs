@@ -1,6 +1,7 @@
 //! `ringway map`: which backend each key goes to.
 
 use crate::config::{Config, HashKey};
+use crate::ring::Time;
 use crate::upstream::{Hashed, Snapshot, Upstream};
 use std::fmt::{Display, Write};
 use std::sync::Arc;
@@ -19,12 +20,12 @@ pub fn map(
 ) -> Result<String, String> {
     let snapshot = Snapshot::new(Arc::new(config));
     let chosen = find(&snapshot, upstream)?;
-    if chosen.hash_keys().is_empty() {
+    let Some(fingerprint) = chosen.fingerprint() else {
         return Err(format!(
             "upstream \"{upstream}\" hashes nothing, so no key has a backend of its own; name one with balance = \
              \"ip_hash\" or \"hash\""
         ));
-    }
+    };
     if !chosen.hash_keys().contains(key) {
         let known = listed(chosen.hash_keys());
         return Err(format!(
@@ -34,12 +35,14 @@ pub fn map(
     let mut lines = String::new();
     for value in values {
         let hashed = Hashed::parse(key, value).ok_or_else(|| refusal(chosen, key, value))?;
-        let at = chosen.pick(hashed.hash(chosen.settings().hash_prefix), &[]);
+        let key = hashed.hash(chosen.settings().hash_prefix);
+        let at = chosen.pick(key, &[], Time::default());
         let backend = at.map_or("-", |at| chosen.backend(at).name.as_str());
+        // Nobody connects: each value is alone.
+        at.inspect(|at| chosen.leave(*at));
         writeln!(lines, "{value} {backend}").expect("a String takes every line");
     }
-    writeln!(lines, "fingerprint {:016x}", chosen.fingerprint())
-        .expect("a String takes every line");
+    writeln!(lines, "fingerprint {fingerprint:016x}").expect("a String takes every line");
     Ok(lines)
 }
 

@@ -1,5 +1,5 @@
-//! A named set of backends and how one is chosen: the upstream by a listener's routes, the backend by a hash of what is
-//! known of the connection. And the snapshot that control hands to workers.
+//! A named set of backends and how one is chosen: the upstream by a listener's routes, the backend by the upstream's
+//! policy among those that may get a connection. And the snapshot that control hands to workers.
 
 mod facts;
 mod hashed;
@@ -10,14 +10,17 @@ mod tier;
 
 pub use facts::Facts;
 pub use hashed::Hashed;
+pub use live::{Live, Standing, Terms};
 
-use crate::balance::ip_hash::{Entry, Maglev};
-use crate::config::{Backend, Balance, Config, HashKey, Upstream as Settings};
-use std::net::IpAddr;
+use crate::config::{Backend, Balance, Config, HashKey, InitialHealth, Upstream as Settings};
+use crate::ring::Time;
+use std::cell::Cell;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use tier::Tier;
 
-/// Everything a worker needs to know, immutable. Each worker has a copy of its own; a connection keeps the one it
-/// began with.
+/// Everything a worker needs to know. Each worker has a copy of its own, which only what is [`Live`] changes under; a
+/// connection keeps the one it began with.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// What the operator wrote.
@@ -27,37 +30,68 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Builds the tables.
+    /// Builds the tables; nobody has connections yet.
     pub fn new(config: Arc<Config>) -> Self {
         let upstreams = (0..config.upstreams.len())
             .map(|at| Upstream::new(&config, at))
             .collect();
         Self { config, upstreams }
     }
+
+    /// A copy for one worker: the same tables and the same live state, and a start of its own where policies remember.
+    pub fn for_worker(&self, worker: u16) -> Self {
+        let mut copy = self.clone();
+        for upstream in &mut copy.upstreams {
+            upstream.start(worker);
+        }
+        copy
+    }
 }
 
-/// An upstream: its settings and its table.
+/// An upstream: its settings, its tables, and what is known of its backends.
 #[derive(Clone, Debug)]
 pub struct Upstream {
     config: Arc<Config>,
     at: usize,
-    table: Maglev,
+    ordinary: Tier,
+    /// Those that only get what no ordinary one may have, if there are any.
+    backup: Option<Tier>,
+    live: Arc<Live>,
+    /// Which of `source_addresses` is next. Each copy goes round on its own.
+    turn: Cell<usize>,
 }
 
 impl Upstream {
     fn new(config: &Arc<Config>, at: usize) -> Self {
-        let backends = &config.upstreams[at].backends;
-        let entries: Vec<_> = backends
+        let settings = &config.upstreams[at];
+        let places = |backup: bool| -> Box<[u16]> {
+            let all = settings.backends.iter().zip(0..);
+            all.filter(|(backend, _)| backend.backup == backup)
+                .map(|(_, at)| at)
+                .collect()
+        };
+        let backups = places(true);
+        let probe = settings.probe.as_ref();
+        let starts_down = probe.is_some_and(|probe| probe.initial == InitialHealth::Down);
+        let rows = settings
+            .backends
             .iter()
-            .map(|b| Entry {
-                name: &b.name,
-                weight: b.weight,
-            })
-            .collect();
+            .map(|backend| (backend.max_connections as u64, backend.state, starts_down));
         Self {
             config: Arc::clone(config),
             at,
-            table: Maglev::build(&entries),
+            ordinary: Tier::new(settings, places(false)),
+            backup: (!backups.is_empty()).then(|| Tier::new(settings, backups)),
+            live: Arc::new(Live::new(rows)),
+            turn: Cell::new(0),
+        }
+    }
+
+    fn start(&mut self, worker: u16) {
+        self.turn.set(worker.into());
+        self.ordinary.start(worker);
+        if let Some(backup) = &mut self.backup {
+            backup.start(worker);
         }
     }
 
@@ -69,6 +103,11 @@ impl Upstream {
     /// A backend by its place.
     pub fn backend(&self, at: u16) -> &Backend {
         &self.settings().backends[usize::from(at)]
+    }
+
+    /// What is known of its backends, shared by all copies.
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
     }
 
     /// The key of a client none of whose bytes were looked at.
@@ -90,14 +129,55 @@ impl Upstream {
         }
     }
 
-    /// The backend for a key, leaving out those already tried.
-    pub fn pick(&self, key: u64, tried: &[u16]) -> Option<u16> {
-        let mut places = self.table.walk(key).filter_map(|at| u16::try_from(at).ok());
-        places.find(|at| !tried.contains(at))
+    /// The backend that a key belongs to as long as it may get connections; only where a hash decides.
+    pub fn owner(&self, key: u64) -> Option<u16> {
+        self.ordinary.owner(key)
     }
 
-    /// A number that two boxes share exactly when they choose alike.
-    pub fn fingerprint(&self) -> u64 {
-        self.table.fingerprint()
+    /// The local address to dial a backend from: those of its family in turn, so that each of them lends its ports
+    /// evenly. `None` leaves it to the system.
+    pub fn source_for(&self, backend: SocketAddr) -> Option<SocketAddr> {
+        let all = &self.settings().source_addresses;
+        let fits = |ip: &&IpAddr| ip.is_ipv4() == backend.is_ipv4();
+        let count = all.iter().filter(fits).count();
+        let turn = self.turn.replace(self.turn.get().wrapping_add(1));
+        let ip = all.iter().filter(fits).nth(turn.checked_rem(count)?)?;
+        Some(SocketAddr::new(*ip, 0))
+    }
+
+    /// A dial of a backend succeeded.
+    pub fn on_connected(&self, at: u16, now: Time) {
+        self.live.on_connected(at, now);
+    }
+
+    /// A dial of a backend failed, for a reason that is the backend's.
+    pub fn on_failed(&self, at: u16, now: Time) {
+        self.live.on_failed(at, self.terms(), now);
+    }
+
+    /// A connection that was [picked](Self::pick) for a backend is over, or was never made.
+    pub fn leave(&self, at: u16) {
+        self.live.leave(at);
+    }
+
+    /// A number that two boxes share exactly when a hash decides and they choose alike.
+    pub fn fingerprint(&self) -> Option<u64> {
+        let ordinary = self.ordinary.fingerprint()?;
+        let backup = self.backup.as_ref().and_then(Tier::fingerprint);
+        Some(backup.map_or(ordinary, |backup| ordinary ^ backup.rotate_left(1)))
+    }
+
+    fn terms(&self) -> Terms {
+        let settings = self.settings();
+        Terms {
+            max_fails: settings.max_fails,
+            fail_timeout: settings.fail_timeout,
+            slow_start: settings.slow_start,
+        }
+    }
+
+    /// In the order in which they get connections.
+    fn tiers(&self) -> impl Iterator<Item = &Tier> + Clone {
+        std::iter::once(&self.ordinary).chain(&self.backup)
     }
 }

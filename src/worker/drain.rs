@@ -1,27 +1,33 @@
-//! The pace of a drain: connections that are open when it begins are ended evenly over a span, so that their clients
-//! do not all come back in one second; what is left at the deadline is cut.
+//! Connections that are open when a drain begins, or when their backend goes down, are ended evenly over a span, so that
+//! their clients do not all come back in one second. What is left at a drain's deadline is cut.
 
 use crate::base::Key;
 use crate::ring::Time;
 use std::time::Duration;
 
+/// Connections that are asked to end, one after the other.
 #[derive(Debug)]
-pub(super) struct Drain {
+pub(super) struct Pace {
     keys: Vec<Key>,
     asked: usize,
     began: Time,
     over: Duration,
+}
+
+/// All connections of a worker that takes no more.
+#[derive(Debug)]
+pub(super) struct Drain {
+    pub(super) pace: Pace,
     deadline: Time,
 }
 
-impl Drain {
-    pub(super) fn new(keys: Vec<Key>, over: Duration, deadline: Duration, now: Time) -> Self {
+impl Pace {
+    pub(super) fn new(keys: Vec<Key>, over: Duration, now: Time) -> Self {
         Self {
             keys,
             asked: 0,
             began: now,
             over,
-            deadline: now + deadline,
         }
     }
 
@@ -35,17 +41,9 @@ impl Drain {
         Some(key)
     }
 
-    pub(super) fn is_overdue(&self, now: Time) -> bool {
-        self.deadline <= now
-    }
-
-    /// When something is to be done next.
+    /// When the next one's turn comes; `None` when all were asked.
     pub(super) fn next(&self) -> Option<Time> {
-        if self.asked < self.keys.len() {
-            Some(self.turn_of(self.asked).min(self.deadline))
-        } else {
-            Some(self.deadline)
-        }
+        (self.asked < self.keys.len()).then(|| self.turn_of(self.asked))
     }
 
     /// The first at once, the last just before the span ends.
@@ -54,6 +52,25 @@ impl Drain {
         let of = u32::try_from(self.keys.len()).unwrap_or(u32::MAX).max(1);
         self.began
             + Duration::from_secs_f64(self.over.as_secs_f64() * f64::from(share) / f64::from(of))
+    }
+}
+
+impl Drain {
+    pub(super) fn new(keys: Vec<Key>, over: Duration, deadline: Duration, now: Time) -> Self {
+        Self {
+            pace: Pace::new(keys, over, now),
+            deadline: now + deadline,
+        }
+    }
+
+    pub(super) fn is_overdue(&self, now: Time) -> bool {
+        self.deadline <= now
+    }
+
+    /// When something is to be done next.
+    pub(super) fn next(&self) -> Time {
+        let turn = self.pace.next();
+        turn.map_or(self.deadline, |turn| turn.min(self.deadline))
     }
 }
 
@@ -77,13 +94,10 @@ mod tests {
         );
         for second in 0..10 {
             let now = Time::default() + Duration::from_secs(second) + Duration::from_millis(999);
-            let asked = std::iter::from_fn(|| drain.due(now)).count();
+            let asked = std::iter::from_fn(|| drain.pace.due(now)).count();
             assert_eq!(asked, 10, "in second {second}");
         }
-        assert_eq!(
-            drain.next(),
-            Some(Time::default() + Duration::from_secs(30))
-        );
+        assert_eq!(drain.next(), Time::default() + Duration::from_secs(30));
     }
 
     #[test]
@@ -100,6 +114,9 @@ mod tests {
             Duration::from_secs(1),
             Time::default(),
         );
-        assert_eq!(std::iter::from_fn(|| drain.due(Time::default())).count(), 7);
+        assert_eq!(
+            std::iter::from_fn(|| drain.pace.due(Time::default())).count(),
+            7
+        );
     }
 }

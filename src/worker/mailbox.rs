@@ -23,6 +23,15 @@ pub enum Message {
         /// From now.
         deadline: Duration,
     },
+    /// End the connections that are relayed to a backend evenly `over` this long.
+    Evict {
+        /// Its upstream's place in the configuration.
+        upstream: u16,
+        /// Its own place in that.
+        backend: u16,
+        /// The span.
+        over: Duration,
+    },
     /// Take over a client that another worker accepted. Its place among the limits is taken, and the board counts it
     /// as this worker's.
     Adopt(Arrival),
@@ -112,7 +121,7 @@ impl Drop for Mailbox {
     fn drop(&mut self) {
         for message in self.close() {
             match (message, &self.bell) {
-                (Message::Drain { .. }, _) => {}
+                (Message::Drain { .. } | Message::Evict { .. }, _) => {}
                 (Message::Adopt(arrival), Bell::Event(_)) => drop(arrival.sock.into_fd()),
                 (Message::Adopt(arrival), Bell::Simulated(_)) => {
                     arrival.sock.into_simulated();

@@ -29,7 +29,7 @@ use crate::conn::{self, Connection, Side};
 use crate::ring::{Completion, Event, Lane, Lease, Op, Ops, Ring, Sock, Tag, Time, Until};
 use crate::upstream::Snapshot;
 use accept::Accepting;
-use drain::Drain;
+use drain::{Drain, Pace};
 use shed::Sweep;
 use std::collections::VecDeque;
 use std::io;
@@ -91,6 +91,8 @@ pub struct Worker<R> {
     worker: u16,
     accepted: u64,
     drain: Option<Drain>,
+    /// Connections of backends that went down.
+    evictions: Vec<Pace>,
 }
 
 /// Generation of the tags of listeners and of the mailbox, which are never replaced.
@@ -125,6 +127,7 @@ impl<R: Ring> Worker<R> {
             worker: setup.worker,
             accepted: 0,
             drain: None,
+            evictions: Vec::new(),
         };
         this.arm_mailbox();
         for (at, listener) in this.listeners.iter_mut().enumerate() {
@@ -151,6 +154,7 @@ impl<R: Ring> Worker<R> {
         self.feed_starved(now);
         self.resume_accepting(now);
         self.on_drain(now);
+        self.evict(now);
         self.hand_over(now);
         let spilled = self.ring.buffers().spilled();
         self.stats
@@ -189,8 +193,10 @@ impl<R: Ring> Worker<R> {
     fn until(&mut self) -> Until {
         let sweep = self.next_sweep();
         let accepts = self.listeners.iter().filter_map(Accepting::resumes);
-        let drain = self.drain.as_ref().and_then(Drain::next);
-        let timers = self.wheel.next().into_iter().chain(drain).chain(sweep);
+        let drain = self.drain.as_ref().map(Drain::next);
+        let evictions = self.evictions.iter().filter_map(Pace::next);
+        let paced = drain.into_iter().chain(evictions);
+        let timers = self.wheel.next().into_iter().chain(paced).chain(sweep);
         let first = accepts.chain(timers).min();
         if self.is_drained() || self.can_feed() {
             return Until::Now;
@@ -382,6 +388,19 @@ impl<R: Ring> Worker<R> {
         match message {
             Message::Drain { over, deadline } => self.begin_drain(over, deadline, now),
             Message::Adopt(arrival) => self.adopt(arrival, now),
+            Message::Evict {
+                upstream,
+                backend,
+                over,
+            } => {
+                let all: Vec<_> = self.connections.keys().collect();
+                let of_backend = |key: &Key| {
+                    let connection = self.connections.get_mut(*key);
+                    connection.is_some_and(|it| it.is_relayed_to(upstream, backend))
+                };
+                let keys = all.into_iter().filter(of_backend).collect();
+                self.evictions.push(Pace::new(keys, over, now));
+            }
         }
     }
 
@@ -411,7 +430,7 @@ impl<R: Ring> Worker<R> {
         let Some(mut drain) = self.drain.take() else {
             return;
         };
-        while let Some(key) = drain.due(now) {
+        while let Some(key) = drain.pace.due(now) {
             self.with(key, now, |connection, cx| {
                 connection.stop(conn::Cause::Drain, cx);
             });
@@ -425,6 +444,20 @@ impl<R: Ring> Worker<R> {
             }
         }
         self.drain = Some(drain);
+    }
+
+    /// Ends the connections of backends that went down, each in its turn.
+    fn evict(&mut self, now: Time) {
+        let mut evictions = std::mem::take(&mut self.evictions);
+        for pace in &mut evictions {
+            while let Some(key) = pace.due(now) {
+                self.with(key, now, |connection, cx| {
+                    connection.stop(conn::Cause::BackendDown, cx);
+                });
+            }
+        }
+        evictions.retain(|pace| pace.next().is_some());
+        self.evictions = evictions;
     }
 }
 

@@ -121,7 +121,7 @@ fn furnish(world: &mut World, haste: Haste, workers: usize) -> (Furnished, Plans
     let mut config = Config::parse(&text, "a drawn file").expect("a valid configuration");
     for upstream in config.upstreams.iter().filter(|it| it.name != "dead") {
         for backend in &upstream.backends {
-            world.backend(backend.address);
+            world.backend(backend.address.socket().expect("an address"));
         }
     }
     for rules in &mut config.listeners {

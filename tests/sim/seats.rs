@@ -108,7 +108,7 @@ impl<R: Simulated> Play<R> {
             let setup = Setup {
                 worker: number,
                 limits: Arc::clone(&limits),
-                snapshot: snapshot.clone(),
+                snapshot: snapshot.for_worker(number),
                 listeners,
                 connections_max: play.draw(1, 32),
                 mailbox,

@@ -79,7 +79,11 @@ impl Known<'_> {
                 let backend = backend.expect("a relay has two sides");
                 let upstream = &record.config.upstreams[plan.upstream.expect("checked")];
                 let backends = &upstream.backends;
-                assert!(backends.iter().any(|it| it.address == backend.address));
+                assert!(
+                    backends
+                        .iter()
+                        .any(|it| it.address.socket() == Some(backend.address))
+                );
                 check_relayed(
                     record,
                     (client, backend),
@@ -114,7 +118,7 @@ impl Known<'_> {
                 let age = record.ended.since(record.started);
                 age >= rules.peek_timeout && (is_planned || !self.calm || !client.orderly)
             }
-            Cause::NoBackend => false,
+            Cause::NoBackend | Cause::BackendDown => false,
             Cause::BadHead(_)
             | Cause::BadHello(_)
             | Cause::BadProxyHeader(_)

@@ -96,7 +96,8 @@ fn sabotage(
         let mut world = World::new(seed, Faults::none(), demands);
         let config = Config::parse(CONFIG, "CONFIG").expect("a valid configuration");
         let address = config.listeners[0].listen[0];
-        world.backend_playing(config.upstreams[0].backends[0].address, Script::answers());
+        let backend = config.upstreams[0].backends[0].address.socket();
+        world.backend_playing(backend.expect("an address"), Script::answers());
         let listeners = (0..2)
             .map(|_| vec![(0, world.listen_at(address))])
             .collect();
