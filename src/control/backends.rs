@@ -8,7 +8,7 @@ use crate::config::{
 };
 use crate::ring::Time;
 use crate::upstream::health::{Change, State, Terms};
-use crate::upstream::{Snapshot, Standing, Upstream};
+use crate::upstream::{Snapshot, Upstream};
 use crate::wire::banner::{self, Script, Statuses};
 use crate::worker::{Message, Post};
 use std::convert::Infallible;

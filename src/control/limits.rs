@@ -5,7 +5,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 /// Descriptors of a connection: client and backend.
 const PER_CONNECTION: u64 = 2;
 
-/// Kept for the rings, listeners, logs, probes and the spare of each worker.
+/// Kept for the rings, listeners, logs and the spare of each worker.
 const RESERVE: u64 = 64;
 
 /// Raises the soft limit of open files to the hard one; the limit that then holds.

@@ -2,6 +2,7 @@
 //! their counters alone; nothing here is on the path of a byte.
 
 mod access_log;
+mod backends;
 mod cpus;
 mod limits;
 mod load;

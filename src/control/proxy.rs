@@ -2,9 +2,10 @@
 
 use super::access_log::AccessLog;
 use super::load::{Meter, Thread};
-use super::{cpus, limits};
+use super::probe::IN_FLIGHT_MAX;
+use super::{backends, cpus, limits};
 use crate::config::Config;
-use crate::ring::{RecvMode, SetupError, Sock, Uring, UringConfig, recv_mode};
+use crate::ring::{RecvMode, SetupError, Sock, Time, Uring, UringConfig, recv_mode};
 use crate::upstream::Snapshot;
 use crate::worker::{
     self, Board, Handover, Life, Limits, Mailbox, Message, Post, Setup, Stats, Worker,
@@ -51,6 +52,7 @@ pub struct Proxy {
     started: Vec<Thread>,
     finished: watch::Receiver<usize>,
     limits: Arc<Limits>,
+    snapshot: Snapshot,
     log: AccessLog,
 }
 
@@ -71,6 +73,7 @@ impl Proxy {
         let limits = limits_of(&config, cpus.len());
         let log = AccessLog::start(&config.log).map_err(StartError)?;
         let (done, finished) = watch::channel(0);
+        let snapshot = Snapshot::new(Arc::clone(&config));
         let mut proxy = Self {
             recv,
             board: Arc::new(Board::new(cpus.len())),
@@ -82,18 +85,18 @@ impl Proxy {
             started: Vec::new(),
             finished,
             limits: limits.0,
+            snapshot,
             log,
             config,
         };
         let (ready, started) = mpsc::channel();
-        let snapshot = Snapshot::new(Arc::clone(&proxy.config));
         for ((listeners, mailbox), number) in listeners.into_iter().zip(mailboxes).zip(0..) {
             let stats = Arc::new(Stats::default());
             proxy.stats.push(Arc::clone(&stats));
             let (board, posts) = (Arc::clone(&proxy.board), proxy.posts.clone());
             let setup = Setup {
                 worker: number,
-                snapshot: snapshot.clone(),
+                snapshot: proxy.snapshot.for_worker(number),
                 listeners: Vec::new(),
                 limits: Arc::clone(&proxy.limits),
                 connections_max: limits.1,
@@ -213,6 +216,16 @@ impl Proxy {
         }
     }
 
+    /// Probes backends, and says in the log what dials find out about them, for ever. Where nobody does, probed backends stay
+    /// as they began.
+    ///
+    /// # Panics
+    /// Outside of a tokio-uring runtime.
+    pub async fn watch_backends(&self) -> Infallible {
+        let seed = u128::from(std::process::id()) << 64 | u128::from(Time::read_clock().as_nanos());
+        backends::watch(&self.snapshot, &self.posts, seed).await
+    }
+
     /// Stops accepting; ends the open connections evenly `over` this long, what is left at the `deadline`.
     pub fn drain(&self, over: Duration, deadline: Duration) {
         self.posts
@@ -298,7 +311,9 @@ fn limits_of(config: &Config, workers: usize) -> (Arc<Limits>, u32) {
     const SLOTS_MAX: u64 = 1 << 24;
     let configured = config.process.max_connections as u64;
     let addresses: usize = config.listeners.iter().map(|l| l.listen.len()).sum();
-    let sockets = (workers * (addresses + 4)) as u64;
+    let probed = config.upstreams.iter().filter(|it| it.probe.is_some());
+    let probes: usize = probed.map(|it| it.backends.len()).sum();
+    let sockets = (workers * (addresses + 4) + probes.min(IN_FLIGHT_MAX)) as u64;
     let descriptors = limits::raise_descriptors();
     if let Some(warning) = limits::shortage(configured, descriptors, sockets) {
         tracing::warn!("{warning}");

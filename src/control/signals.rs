@@ -13,6 +13,7 @@ pub(super) fn serve(proxy: Proxy) -> ExitCode {
         tokio::select! {
             () = until_drained(&proxy, &mut signals) => {}
             never = proxy.watch_load() => match never {},
+            never = proxy.watch_backends() => match never {},
         }
         Ok::<(), std::io::Error>(())
     });

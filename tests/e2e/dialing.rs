@@ -37,7 +37,8 @@ fn a_client_gets_the_backend_that_map_says_and_keeps_it_while_others_fail() {
     let mut backends: Vec<_> = (0..3).map(|_| Backend::new()).collect();
     let names: Vec<_> = backends.iter().map(|b| b.address().to_string()).collect();
     let addresses: Vec<_> = backends.iter().map(Backend::address).collect();
-    let setup = Setup::new(&addresses);
+    // Every client finds out for itself.
+    let setup = Setup::new(&addresses).upstream("max_fails = 0");
     let map = mapped(&setup, &sources(30));
     let proxy = setup.start();
     let served_by = |from: IpAddr| {
