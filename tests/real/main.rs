@@ -11,6 +11,7 @@ mod certificate;
 mod chain;
 mod content;
 mod curl;
+mod failover;
 mod forwarded;
 mod haproxy;
 mod identity;
