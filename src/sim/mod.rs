@@ -32,4 +32,4 @@ pub use chance::{Chance, Odds};
 pub use faults::Faults;
 pub use opening::Opening;
 pub use ring::SimRing;
-pub use world::{Demands, Fate, World, replay_line};
+pub use world::{Demands, Dialed, Fate, World, replay_line};

@@ -24,7 +24,7 @@ impl SimRing {
             } => {
                 self.inflight.check_lane(world, tag, OpKind::Dial);
                 world.check_dial(self.number, tag);
-                let dial = begin_dial(peer, asking, world);
+                let dial = begin_dial((self.number, tag), peer, asking, world);
                 let number = match dial {
                     Dial::Going { number, .. } => number,
                     Dial::Refused(_) => NO_SOCKET,
@@ -264,7 +264,13 @@ impl SimRing {
     }
 }
 
-fn begin_dial(peer: SocketAddr, asking: Option<SockRef>, world: &mut World) -> Dial {
+fn begin_dial(
+    (ring, tag): (usize, Tag),
+    peer: SocketAddr,
+    asking: Option<SockRef>,
+    world: &mut World,
+) -> Dial {
+    world.on_dial(ring, tag, peer);
     let local = asking.map(|sock| match world.held(sock.number()) {
         Some(client) => world.conns[client].local,
         None => world.fail(format_args!("asked about {sock:?}, which is not open")),

@@ -101,6 +101,21 @@ pub struct Fate {
     pub heard: Time,
 }
 
+/// One connect(2) of the program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Dialed {
+    /// To whom.
+    pub peer: SocketAddr,
+    /// Which ring's, from 0 in the order in which they were made.
+    pub ring: usize,
+    /// The op's.
+    pub tag: Tag,
+    /// How many connections to that peer the program had then, this one included: dialed, or open.
+    pub open: usize,
+    /// When the program learned that it failed, and why.
+    pub failed: Option<(Time, Errno)>,
+}
+
 impl Conn {
     fn fate(&self) -> Fate {
         Fate {
@@ -151,6 +166,7 @@ pub struct World {
     pub(super) conns: Vec<Conn>,
     pub(super) listeners: Vec<Listener>,
     pub(super) backends: HashMap<SocketAddr, Option<Script>>,
+    dials: Vec<Dialed>,
     /// By number; the lowest free one is given out, as kernels do, so that numbers come again soon.
     fds: Vec<Option<Fd>>,
     /// By ring, slot and generation.
@@ -178,6 +194,7 @@ impl World {
             conns: Vec::new(),
             listeners: Vec::new(),
             backends: HashMap::new(),
+            dials: Vec::new(),
             fds: Vec::new(),
             owners: HashMap::new(),
             rings: 0,
@@ -301,6 +318,22 @@ impl World {
     /// A backend where each connection plays this script.
     pub fn backend_playing(&mut self, address: SocketAddr, script: Script) {
         self.backends.insert(address, Some(script));
+    }
+
+    /// Nobody listens there any more: dials are refused, and connections that are open go on.
+    pub fn no_backend(&mut self, address: SocketAddr) {
+        self.backends.remove(&address);
+    }
+
+    /// Every dial of the program so far, in order.
+    pub fn dials(&self) -> &[Dialed] {
+        &self.dials
+    }
+
+    /// Whom a dial was for, as far as is known: by an op on the client's own socket, before or after.
+    pub fn dialed_for(&self, dial: &Dialed) -> Option<SocketAddr> {
+        let client = self.client_of(dial.ring, dial.tag)?;
+        Some(self.conns[client].address)
     }
 
     /// A client that comes to the listener after `pause`, with a drawn script.
@@ -461,8 +494,37 @@ impl World {
         }
     }
 
-    /// The program is told by one of its rings that bytes moved.
+    /// The program dials.
+    pub(super) fn on_dial(&mut self, ring: usize, tag: Tag, peer: SocketAddr) {
+        let is_open =
+            |it: &&Conn| it.address == peer && matches!(it.stage, Stage::Dialing(_) | Stage::Held);
+        let open = self.conns.iter().filter(is_open).count() + 1;
+        self.dials.push(Dialed {
+            peer,
+            ring,
+            tag,
+            open,
+            failed: None,
+        });
+    }
+
+    /// The program is told by one of its rings that a dial failed.
+    fn on_dial_failed(&mut self, ring: usize, tag: Tag, errno: Errno) {
+        let now = self.now();
+        let mut dials = self.dials.iter_mut().rev();
+        if let Some(dial) = dials.find(|it| it.ring == ring && it.tag == tag) {
+            dial.failed = Some((now, errno));
+        }
+    }
+
+    /// The program is told by one of its rings that bytes moved, or that a dial failed.
     pub(super) fn hear(&mut self, ring: usize, completion: &Completion) {
+        if let Event::Dialed {
+            result: Err(errno), ..
+        } = completion.event
+        {
+            self.on_dial_failed(ring, completion.tag, errno);
+        }
         let moved = match &completion.event {
             Event::Received {
                 result: Ok(lease), ..

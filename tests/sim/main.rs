@@ -2,6 +2,7 @@
 //!
 //! `RINGWAY_SIM_WORLDS=100000 cargo test --test sim` plays more worlds; the line that a failing one prints plays it alone.
 
+mod backends;
 mod opening;
 mod relay;
 #[expect(
@@ -120,5 +121,6 @@ fn replay() {
     let seed = std::env::var("RINGWAY_SIM_SEED").map_or(0, |n| n.parse().expect("a seed"));
     worker::play_seed(seed);
     opening::play_seed(seed);
+    backends::play_seed(seed);
     play(seed);
 }

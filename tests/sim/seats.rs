@@ -47,6 +47,23 @@ impl Simulated for SimRing {
     }
 }
 
+/// Somebody who looks on, and may change between turns what others than workers change.
+pub(crate) trait Onlooker {
+    /// A round of turns begins: each worker that has not finished will have one.
+    fn on_round(&mut self, world: &mut World);
+    /// A worker's turn begins.
+    fn before_turn(&mut self, worker: usize, world: &World);
+    /// And is over.
+    fn after_turn(&mut self, worker: usize, world: &World);
+}
+
+/// Nobody looks on.
+impl Onlooker for () {
+    fn on_round(&mut self, _: &mut World) {}
+    fn before_turn(&mut self, _: usize, _: &World) {}
+    fn after_turn(&mut self, _: usize, _: &World) {}
+}
+
 /// A worker and the ways to it.
 struct Seat<R> {
     worker: Worker<R>,
@@ -60,6 +77,7 @@ struct Seat<R> {
 pub(crate) struct Play<R> {
     pub(crate) world: Rc<RefCell<World>>,
     seats: Vec<Seat<R>>,
+    snapshot: Snapshot,
     board: Arc<Board>,
     limits: Arc<Limits>,
     records: Receiver<Record>,
@@ -98,6 +116,7 @@ impl<R: Simulated> Play<R> {
         let mut play = Self {
             world,
             seats: Vec::new(),
+            snapshot,
             board: Arc::clone(&board),
             limits: Arc::clone(&limits),
             records,
@@ -108,7 +127,7 @@ impl<R: Simulated> Play<R> {
             let setup = Setup {
                 worker: number,
                 limits: Arc::clone(&limits),
-                snapshot: snapshot.for_worker(number),
+                snapshot: play.snapshot.for_worker(number),
                 listeners,
                 connections_max: play.draw(1, 32),
                 mailbox,
@@ -121,6 +140,16 @@ impl<R: Simulated> Play<R> {
             play.seat(ring, setup, bells[at], posts[at].clone());
         }
         play
+    }
+
+    /// What workers know, and share of it.
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The ways to all workers.
+    pub(crate) fn posts(&self) -> Vec<Post> {
+        self.seats.iter().map(|seat| seat.post.clone()).collect()
     }
 
     fn draw(&self, min: u64, max: u64) -> u32 {
@@ -182,6 +211,11 @@ impl<R: Simulated> Play<R> {
 
     /// Turns until nothing is left, draining after `turns` or when all is over.
     pub(crate) fn run(&mut self, turns: u64) {
+        self.run_before(turns, &mut ());
+    }
+
+    /// The same while somebody looks on.
+    pub(crate) fn run_before(&mut self, turns: u64, onlooker: &mut impl Onlooker) {
         let mut turn = 0;
         let mut drains = None;
         let mut drained_by = None;
@@ -196,7 +230,7 @@ impl<R: Simulated> Play<R> {
                 }
             }
             turn += 1;
-            self.turn();
+            self.turn(onlooker);
             self.check_counts();
         }
         let now = self.world.borrow().now();
@@ -253,14 +287,17 @@ impl<R: Simulated> Play<R> {
     }
 
     /// A turn of each worker that has not finished, in any order.
-    fn turn(&mut self) {
+    fn turn(&mut self, onlooker: &mut impl Onlooker) {
         let mut order: Vec<usize> = (0..self.seats.len()).collect();
         self.world.borrow_mut().chance().shuffle(&mut order);
+        onlooker.on_round(&mut self.world.borrow_mut());
         for at in order {
             self.ring_bells();
             let seat = &mut self.seats[at];
             if seat.life == Life::Turning {
+                onlooker.before_turn(at, &self.world.borrow());
                 seat.life = seat.turn();
+                onlooker.after_turn(at, &self.world.borrow());
             }
         }
     }
