@@ -233,23 +233,23 @@ impl Row {
 
     /// Takes a seat of a backend that [meets](Self::meets) the demand. `false` when somebody else was faster: the last
     /// seat is gone, or the pace of a slow start is kept, or another connection tries a backend that was out.
+    ///
+    /// The try comes last: who finds no seat must not have kept everybody else away for another `fail_timeout`.
     pub(super) fn take(&self, demand: Demand, terms: Terms, now: Time) -> bool {
-        let may = match demand {
-            Demand::Paced => {
-                self.may_try(terms.fail_timeout, now) && self.start.take(now, terms.slow_start)
-            }
-            Demand::Up => self.may_try(terms.fail_timeout, now),
-            Demand::Any => true,
-        };
-        if !may {
+        let is_paced = demand == Demand::Paced;
+        if is_paced && !self.start.take(now, terms.slow_start) {
             return false;
         }
         let one_more = |open| (self.most == 0 || open < self.most).then_some(open + 1);
-        let taken = self.open.fetch_update(Relaxed, Relaxed, one_more).is_ok();
-        if taken {
-            self.opened.fetch_add(1, Relaxed);
+        if self.open.fetch_update(Relaxed, Relaxed, one_more).is_err() {
+            return false;
         }
-        taken
+        if demand != Demand::Any && !self.may_try(terms.fail_timeout, now) {
+            self.open.fetch_sub(1, Relaxed);
+            return false;
+        }
+        self.opened.fetch_add(1, Relaxed);
+        true
     }
 
     fn take_back(&self, now: Time) {
@@ -356,6 +356,17 @@ mod tests {
         live.on_connected(0, at(20));
         assert_eq!(live.standing(0, at(20)), Standing::Up);
         assert!(take(&live, at(20)) && take(&live, at(20)));
+    }
+
+    #[test]
+    fn who_finds_no_seat_leaves_the_trial_of_a_backend_that_was_out_to_others() {
+        let live = one(1);
+        assert!(take(&live, at(0)));
+        fail(&live, 3, at(0));
+        assert!(!take(&live, at(10)), "the seat is still taken");
+        live.leave(0);
+        assert!(take(&live, at(10)));
+        assert_eq!((live.open(0), live.opened(0)), (1, 2));
     }
 
     #[test]
