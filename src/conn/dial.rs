@@ -105,8 +105,13 @@ impl Dial {
             }
             // A cancel that lost its race is a connection like any other.
             (Cancelled::No | Cancelled::TimedOut, Ok(backend)) => Dialed::Connected(backend),
-            (Cancelled::TimedOut, Err(_)) => self.failed(Cause::ConnectTimeout, Errno::ETIMEDOUT),
-            (Cancelled::No, Err(errno)) => self.failed(cause_of(errno), errno),
+            // That this machine has no port, say, is not the backend's silence, however late one hears it.
+            (Cancelled::TimedOut, Err(errno)) if cause_of(errno) != Cause::Resource => {
+                self.failed(Cause::ConnectTimeout, Errno::ETIMEDOUT)
+            }
+            (Cancelled::No | Cancelled::TimedOut, Err(errno)) => {
+                self.failed(cause_of(errno), errno)
+            }
         }
     }
 
@@ -209,5 +214,30 @@ fn cause_of(errno: Errno) -> Cause {
         Cause::Resource
     } else {
         Cause::ConnectFailed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a dial comes to that fails with this after `connect_timeout`.
+    fn late(errno: Errno) -> Cause {
+        let client = Client::new(Sock::simulated(3));
+        let mut dial = Dial::new(client, 0, Time::default());
+        dial.cancelled = Cancelled::TimedOut;
+        let dialed = dial.on_dialed(Err(errno));
+        dial.into_client().into_sock().into_simulated();
+        match dialed {
+            Dialed::Failed(cause) => cause,
+            Dialed::Connected(_) | Dialed::GivenUp(..) => panic!("it failed"),
+        }
+    }
+
+    #[test]
+    fn what_this_machine_lacks_is_not_a_backend_that_timed_out() {
+        assert_eq!(late(Errno::EADDRNOTAVAIL), Cause::Resource);
+        assert_eq!(late(Errno::ECANCELED), Cause::ConnectTimeout);
+        assert_eq!(late(Errno::ECONNREFUSED), Cause::ConnectTimeout);
     }
 }
