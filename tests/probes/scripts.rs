@@ -116,7 +116,7 @@ fn websocket_shakes_hands_awaits_a_message_and_closes() {
              Sec-WebSocket-Accept: {accept}\r\n\r\n"
         );
         peer.send(reply.as_bytes());
-        peer.send(b"\x81\x02hi");
+        peer.send(b"\x81\x07a tick!");
         // A masked close frame.
         peer.expect(b"\x88\x82\0\0\0\0\x03\xe8");
         peer.fin();
