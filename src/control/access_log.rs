@@ -123,7 +123,7 @@ fn write_line(record: &Record, out: &mut impl Write, format: Format) -> io::Resu
 }
 
 /// The time of day at a monotonic time in the recent past.
-fn wall_clock(at: Time) -> SystemTime {
+pub(super) fn wall_clock(at: Time) -> SystemTime {
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place where a record meets the calendar"

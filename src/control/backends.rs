@@ -1,7 +1,7 @@
 //! What control does about backends: has them probed, tells workers when one goes down, and says in the log when failed
 //! dials took one out or brought one back.
 
-use super::probe::{self, OnChange, ProbeView, Prober, ProxyHeader, Target};
+use super::probe::{self, OnChange, ProbeView, Prober, ProxyHeader, Target, Watch};
 use crate::config::{
     Address, AdminState, Backend, Exchange, HttpRequest, InitialHealth, OnDown, Probe, SendProxy,
     Status, Upstream as Settings,
@@ -11,6 +11,8 @@ use crate::upstream::health::{Change, State, Terms};
 use crate::upstream::{Snapshot, Upstream};
 use crate::wire::banner::{self, Script, Statuses};
 use crate::worker::{Message, Post};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -21,15 +23,40 @@ use std::time::Duration;
 /// How often it is looked whether dials took a backend out. The log is for people; workers act at once.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Probes and watches every backend of a snapshot, for ever. Workers hear of what changes through `posts`.
+/// What is known of each backend that is probed, by the names of its upstream and its own.
+#[derive(Default, Debug)]
+pub(super) struct Watches(RefCell<HashMap<(String, String), Arc<Watch>>>);
+
+impl Watches {
+    /// What is known of a backend; `None` if it is not probed.
+    pub(super) fn view(&self, upstream: &str, backend: &str) -> Option<ProbeView> {
+        let watches = self.0.borrow();
+        let watch = watches.get(&(upstream.to_owned(), backend.to_owned()))?;
+        Some(watch.view())
+    }
+
+    fn add(&self, target: (String, String), watch: Arc<Watch>) {
+        self.0.borrow_mut().insert(target, watch);
+    }
+}
+
+/// Probes and watches every backend of a snapshot, for ever. Workers hear of what changes through `posts`, and who
+/// looks at `watches` sees what probes find.
 ///
 /// # Panics
 /// Outside of a tokio-uring runtime.
-pub(super) async fn watch(snapshot: &Snapshot, posts: &[Post], seed: u128) -> Infallible {
+pub(super) async fn watch(
+    snapshot: &Snapshot,
+    posts: &[Post],
+    watches: &Watches,
+    seed: u128,
+) -> Infallible {
     let told = Rc::new((snapshot.clone(), posts.to_vec()));
     let prober = Prober::new(seed, on_change(told));
     for target in snapshot.upstreams.iter().flat_map(targets) {
-        prober.add(target);
+        let names = (target.upstream.clone(), target.backend.clone());
+        let (_, watch) = prober.add(target);
+        watches.add(names, watch);
     }
     tokio::select! {
         never = prober.run() => never,

@@ -10,7 +10,9 @@ mod logging;
 mod map;
 pub mod probe;
 mod proxy;
+pub mod room;
 mod signals;
+pub mod view;
 
 pub use map::map;
 pub use proxy::{Proxy, StartError};

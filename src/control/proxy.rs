@@ -1,15 +1,20 @@
 //! A running proxy: its threads, where it listens, and how to tell it to stop.
 
+mod look;
+
 use super::access_log::AccessLog;
+use super::backends::{self, Watches};
 use super::load::{Meter, Thread};
 use super::probe::IN_FLIGHT_MAX;
-use super::{backends, cpus, limits};
+use super::view::Phase;
+use super::{cpus, limits};
 use crate::config::Config;
 use crate::ring::{RecvMode, SetupError, Sock, Time, Uring, UringConfig, recv_mode};
 use crate::upstream::Snapshot;
 use crate::worker::{
     self, Board, Handover, Life, Limits, Mailbox, Message, Post, Setup, Stats, Worker,
 };
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
@@ -54,6 +59,10 @@ pub struct Proxy {
     limits: Arc<Limits>,
     snapshot: Snapshot,
     log: AccessLog,
+    watches: Watches,
+    phase: Cell<Phase>,
+    began: Time,
+    configured: Time,
 }
 
 impl Proxy {
@@ -62,6 +71,7 @@ impl Proxy {
     /// # Errors
     /// What was refused, its likely cause and the fix. Nothing is left running.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        let began = Time::read_clock();
         let recv = recv_mode()?;
         let config = Arc::new(config);
         let cpus = cpus::choose(&config.process.workers).map_err(StartError)?;
@@ -88,6 +98,10 @@ impl Proxy {
             snapshot,
             log,
             config,
+            watches: Watches::default(),
+            phase: Cell::new(Phase::Serving),
+            began,
+            configured: began,
         };
         let (ready, started) = mpsc::channel();
         for ((listeners, mailbox), number) in listeners.into_iter().zip(mailboxes).zip(0..) {
@@ -223,11 +237,17 @@ impl Proxy {
     /// Outside of a tokio-uring runtime.
     pub async fn watch_backends(&self) -> Infallible {
         let seed = u128::from(std::process::id()) << 64 | u128::from(Time::read_clock().as_nanos());
-        backends::watch(&self.snapshot, &self.posts, seed).await
+        backends::watch(&self.snapshot, &self.posts, &self.watches, seed).await
+    }
+
+    /// Says that it is about to stop, while it still takes clients.
+    pub fn leave(&self) {
+        self.phase.set(Phase::Leaving);
     }
 
     /// Stops accepting; ends the open connections evenly `over` this long, what is left at the `deadline`.
     pub fn drain(&self, over: Duration, deadline: Duration) {
+        self.phase.set(Phase::Draining);
         self.posts
             .iter()
             .for_each(|post| post.post(Message::Drain { over, deadline }));

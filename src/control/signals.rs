@@ -55,6 +55,7 @@ async fn drain(proxy: &Proxy) {
         ?deadline,
         "draining"
     );
+    proxy.leave();
     tokio::time::sleep(delay).await;
     proxy.drain(over, deadline);
     proxy.finished().await;

@@ -5,6 +5,7 @@
 //! change late: a choice is then as good as one made a moment earlier. What must hold exactly (seats below
 //! `max_connections`, one trial of a backend that was out) is one compare-and-swap.
 
+use super::health::State;
 use crate::balance::SlowStart;
 use crate::config::AdminState;
 use crate::ring::Time;
@@ -144,6 +145,20 @@ impl Live {
         self.row(at).standing(now)
     }
 
+    /// What the operator wants.
+    pub fn admin(&self, at: u16) -> AdminState {
+        admin(self.row(at).admin.load(Relaxed))
+    }
+
+    /// What probes and dials say, whatever the operator wants.
+    pub fn health(&self, at: u16, now: Time) -> State {
+        if self.row(at).is_well(now) {
+            State::Up
+        } else {
+            State::Down
+        }
+    }
+
     /// Gives a seat back.
     ///
     /// # Panics
@@ -210,6 +225,10 @@ impl Row {
         } else {
             Standing::Up
         }
+    }
+
+    fn is_well(&self, now: Time) -> bool {
+        !self.down.load(Relaxed) && self.out_until.load(Relaxed) <= now.as_nanos()
     }
 
     /// When it was last taken back, if ever.
@@ -301,6 +320,15 @@ const fn code(state: AdminState) -> u8 {
         AdminState::Ready => 0,
         AdminState::Drain => 1,
         AdminState::Maint => 2,
+    }
+}
+
+/// The reverse of [`code`], which alone writes it.
+const fn admin(code: u8) -> AdminState {
+    match code {
+        0 => AdminState::Ready,
+        1 => AdminState::Drain,
+        _ => AdminState::Maint,
     }
 }
 
@@ -423,10 +451,16 @@ mod tests {
     fn what_the_operator_wants_comes_before_what_probes_say() {
         let live = Live::new([(0, AdminState::Maint, true)]);
         assert_eq!(live.standing(0, at(0)), Standing::Maint);
+        assert_eq!(live.admin(0), AdminState::Maint);
         live.set_admin(0, AdminState::Drain);
         assert_eq!(live.standing(0, at(0)), Standing::Drain);
+        assert_eq!(live.admin(0), AdminState::Drain);
         live.set_admin(0, AdminState::Ready);
         assert_eq!(live.standing(0, at(0)), Standing::Down);
+        assert_eq!(
+            (live.admin(0), live.health(0, at(0))),
+            (AdminState::Ready, State::Down)
+        );
         assert!(live.set_down(0, false, at(0)) && !live.set_down(0, false, at(0)));
         assert_eq!(live.standing(0, at(0)), Standing::Up);
     }

@@ -54,6 +54,16 @@ impl Limits {
     pub fn open(&self) -> u64 {
         self.process.0.get()
     }
+
+    /// The most that may be open; `u64::MAX` is no limit.
+    pub fn open_max(&self) -> u64 {
+        self.process.1
+    }
+
+    /// Connections of one listener open on all workers.
+    pub fn open_of(&self, listener: u16) -> u64 {
+        self.listeners[usize::from(listener)].0.get()
+    }
 }
 
 #[cfg(test)]
@@ -69,6 +79,7 @@ mod tests {
         assert!(!limits.acquire(1), "the process has three");
         limits.release(0);
         assert!(limits.acquire(1));
-        assert_eq!(limits.open(), 3);
+        assert_eq!((limits.open(), limits.open_max()), (3, 3));
+        assert_eq!((limits.open_of(0), limits.open_of(1)), (0, 3));
     }
 }

@@ -156,9 +156,8 @@ impl<R: Ring> Worker<R> {
         self.on_drain(now);
         self.evict(now);
         self.hand_over(now);
-        let spilled = self.ring.buffers().spilled();
-        self.stats
-            .on_turn(self.connections.len(), self.ring.overflows(), spilled);
+        let (open, overflows) = (self.connections.len(), self.ring.overflows());
+        self.stats.on_turn(open, overflows, self.ring.buffers());
         Ok(self.life(now))
     }
 

@@ -2,7 +2,7 @@
 
 use crate::base::{Counter, Gauge};
 use crate::conn::{Cause, Rejection, Side, Summary};
-use crate::ring::{Errno, Event, Lease, Stop};
+use crate::ring::{Buffers, Errno, Event, Lease, Stop};
 use crate::wire::http_head::Refusal;
 
 /// One worker's counters. Aligned, so that two workers' never share a cache line.
@@ -58,6 +58,10 @@ pub struct Stats {
     pub overflows: Gauge,
     /// Bytes for stalled readers that were moved out of the buffers.
     pub spilled_bytes: Gauge,
+    /// Buffers that it has.
+    pub buffers: Gauge,
+    /// Buffers of these that hold nothing.
+    pub buffers_free: Gauge,
 }
 
 impl Stats {
@@ -127,11 +131,13 @@ impl Stats {
         }
     }
 
-    pub(super) fn on_turn(&self, open: usize, overflows: u64, spilled: usize) {
+    pub(super) fn on_turn(&self, open: usize, overflows: u64, buffers: &Buffers) {
         self.turns.add(1);
         self.open.set(open as u64);
         self.overflows.set(overflows);
-        self.spilled_bytes.set(spilled as u64);
+        self.spilled_bytes.set(buffers.spilled() as u64);
+        self.buffers.set(buffers.count() as u64);
+        self.buffers_free.set(buffers.free() as u64);
     }
 }
 
