@@ -45,7 +45,7 @@ const DOORS: &[(&str, &str, &[&str])] = &[
         &["Stats", "Journal", "Record", "Limits"],
     ),
     ("control", "worker", &["Worker", "Setup", "Life", "bind"]),
-    ("control", "worker", &["Board", "Handover"]),
+    ("control", "worker", &["Board", "Handover", "share"]),
     ("base", "ring", &["Time"]),
     ("balance", "ring", &["Time"]),
     ("config", "ring", &["Keepalive"]),

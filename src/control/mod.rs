@@ -8,16 +8,20 @@ mod limits;
 mod load;
 mod logging;
 mod map;
+mod passed;
 pub mod probe;
 mod proxy;
+mod pulse;
 pub mod room;
 mod signals;
+pub mod systemd;
 pub mod view;
 
 pub use map::map;
 pub use proxy::{Proxy, StartError};
 
 use crate::config::Config;
+use passed::Passed;
 use std::process::ExitCode;
 
 /// The operating system refused (EX_OSERR of sysexits.h).
@@ -30,7 +34,7 @@ pub fn run(config: Config) -> ExitCode {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    match Proxy::start(config) {
+    match Proxy::start_on(config, Passed::from_env()) {
         Ok(proxy) => signals::serve(proxy),
         Err(refusal) => {
             tracing::error!("{refusal}");

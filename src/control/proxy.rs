@@ -5,10 +5,13 @@ mod look;
 use super::access_log::AccessLog;
 use super::backends::{self, Watches};
 use super::load::{Meter, Thread};
+use super::passed::Passed;
 use super::probe::IN_FLIGHT_MAX;
+use super::pulse::{self, Pulse};
+use super::systemd::Systemd;
 use super::view::Phase;
 use super::{cpus, limits};
-use crate::config::Config;
+use crate::config::{Config, Listener};
 use crate::ring::{RecvMode, SetupError, Sock, Time, Uring, UringConfig, recv_mode};
 use crate::upstream::Snapshot;
 use crate::worker::{
@@ -51,6 +54,7 @@ pub struct Proxy {
     bound: Vec<(u16, SocketAddr)>,
     posts: Vec<Post>,
     stats: Vec<Arc<Stats>>,
+    pulse: Pulse,
     board: Arc<Board>,
     threads: Vec<JoinHandle<()>>,
     /// The same, as the kernel knows them, once all have started.
@@ -71,6 +75,11 @@ impl Proxy {
     /// # Errors
     /// What was refused, its likely cause and the fix. Nothing is left running.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_on(config, Passed::default())
+    }
+
+    /// The same, on sockets that are bound already where there are such.
+    pub(super) fn start_on(config: Config, passed: Passed) -> Result<Self, StartError> {
         let began = Time::read_clock();
         let recv = recv_mode()?;
         let config = Arc::new(config);
@@ -78,19 +87,21 @@ impl Proxy {
         if let Some(warning) = cpus::incoming_cpu_warning(&config.listeners, &cpus::release()) {
             tracing::warn!("{warning}");
         }
-        let (listeners, bound) = bind(&config, &cpus)?;
+        let (listeners, bound) = bind(&config, &cpus, passed)?;
         let (posts, mailboxes) = mailboxes(cpus.len())?;
         let limits = limits_of(&config, cpus.len());
         let log = AccessLog::start(&config.log).map_err(StartError)?;
         let (done, finished) = watch::channel(0);
         let snapshot = Snapshot::new(Arc::clone(&config));
+        let stats: Vec<_> = cpus.iter().map(|_| Arc::default()).collect();
         let mut proxy = Self {
             recv,
+            pulse: Pulse::new(&posts, &stats),
             board: Arc::new(Board::new(cpus.len())),
             cpus,
             bound,
             posts,
-            stats: Vec::new(),
+            stats,
             threads: Vec::new(),
             started: Vec::new(),
             finished,
@@ -105,8 +116,6 @@ impl Proxy {
         };
         let (ready, started) = mpsc::channel();
         for ((listeners, mailbox), number) in listeners.into_iter().zip(mailboxes).zip(0..) {
-            let stats = Arc::new(Stats::default());
-            proxy.stats.push(Arc::clone(&stats));
             let (board, posts) = (Arc::clone(&proxy.board), proxy.posts.clone());
             let setup = Setup {
                 worker: number,
@@ -116,7 +125,7 @@ impl Proxy {
                 connections_max: limits.1,
                 mailbox,
                 handover: Handover::new(usize::from(number), board, posts),
-                stats,
+                stats: Arc::clone(&proxy.stats[usize::from(number)]),
                 journal: proxy.log.journal.clone(),
             };
             let cpu = proxy.cpus[usize::from(number)];
@@ -171,18 +180,23 @@ impl Proxy {
 
     /// Says in the log that it is ready, and where.
     pub fn announce(&self) {
-        let listeners: Vec<_> = self
-            .addresses()
-            .map(|(name, at)| format!("{name}={at}"))
-            .collect();
         tracing::info!(
-            listeners = listeners.join(" "),
+            listeners = self.listening(),
             workers = self.cpus.len(),
             cpus = ?self.cpus,
             recv = %self.recv,
             pid = std::process::id(),
             "ready"
         );
+    }
+
+    /// Every listener's name and addresses in one line.
+    pub(super) fn listening(&self) -> String {
+        let listeners: Vec<_> = self
+            .addresses()
+            .map(|(name, at)| format!("{name}={at}"))
+            .collect();
+        listeners.join(" ")
     }
 
     /// Every bound address, with its listener's name.
@@ -245,6 +259,17 @@ impl Proxy {
         self.phase.set(Phase::Leaving);
     }
 
+    /// Whether every worker has shown within the last three seconds that it turns. Where nobody
+    /// [asks](Self::watch_workers), nothing else was found.
+    pub fn alive(&self) -> bool {
+        self.pulse.stuck(Time::read_clock()).is_empty()
+    }
+
+    /// Asks the workers whether they turn, says so in the log, and feeds systemd's watchdog while they do, for ever.
+    pub async fn watch_workers(&self, systemd: &Systemd) -> Infallible {
+        pulse::watch(&self.pulse, systemd).await
+    }
+
     /// Stops accepting; ends the open connections evenly `over` this long, what is left at the `deadline`.
     pub fn drain(&self, over: Duration, deadline: Duration) {
         self.phase.set(Phase::Draining);
@@ -278,20 +303,36 @@ type Listeners = Vec<Vec<(u16, OwnedFd)>>;
 fn bind(
     config: &Config,
     cpus: &[usize],
+    mut passed: Passed,
 ) -> Result<(Listeners, Vec<(u16, SocketAddr)>), StartError> {
     let mut listeners: Vec<_> = cpus.iter().map(|_| Vec::new()).collect();
     let mut bound = Vec::new();
     for (rules, at) in config.listeners.iter().zip(0..) {
         for &address in &rules.listen {
-            let made = worker::bind(rules, address, cpus);
+            let made = open(rules, address, cpus, passed.take(address));
             let (sockets, address) = made.map_err(|e| refused(&rules.name, address, &e))?;
             bound.push((at, address));
-            for (worker, socket) in listeners.iter_mut().zip(sockets) {
-                worker.push((at, socket));
+            for (worker, socket) in sockets {
+                listeners[worker].push((at, socket));
             }
         }
     }
+    passed.warn_of_the_rest();
     Ok((listeners, bound))
+}
+
+/// The sockets of one address, each with its worker's number, and the address in fact bound.
+fn open(
+    rules: &Listener,
+    address: SocketAddr,
+    cpus: &[usize],
+    passed: Vec<OwnedFd>,
+) -> io::Result<(Vec<(usize, OwnedFd)>, SocketAddr)> {
+    if !passed.is_empty() {
+        return Ok((worker::share(rules, passed, cpus.len())?, address));
+    }
+    let (sockets, address) = worker::bind(rules, address, cpus)?;
+    Ok((sockets.into_iter().enumerate().collect(), address))
 }
 
 /// A mailbox for each worker, and the way into each.

@@ -1,17 +1,23 @@
 //! The control thread: waits for signals inside one tokio-uring runtime, drains, ends.
 
 use super::Proxy;
+use super::systemd::Systemd;
+use std::convert::Infallible;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Says that it is ready, serves until SIGTERM or SIGINT, drains, and says how to exit. A second of these ends the process at once.
 pub(super) fn serve(proxy: Proxy) -> ExitCode {
+    let systemd = Systemd::from_env();
     let outcome = tokio_uring::start(async {
         let mut signals = Signals::listen()?;
         // Not before: who sees `ready` may send a signal, which would kill a process that does not listen yet.
         proxy.announce();
+        systemd.ready(&format!("serving {}", proxy.listening()));
         tokio::select! {
-            () = until_drained(&proxy, &mut signals) => {}
+            () = until_drained(&proxy, &mut signals, &systemd) => {}
+            never = proxy.watch_workers(&systemd) => match never {},
             never = proxy.watch_load() => match never {},
             never = proxy.watch_backends() => match never {},
         }
@@ -26,10 +32,11 @@ pub(super) fn serve(proxy: Proxy) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-async fn until_drained(proxy: &Proxy, signals: &mut Signals) {
+async fn until_drained(proxy: &Proxy, signals: &mut Signals, systemd: &Systemd) {
     signals.stop().await;
     tokio::select! {
-        () = drain(proxy) => {}
+        () = drain(proxy, systemd) => {}
+        never = tell_progress(proxy, systemd) => match never {},
         () = signals.stop() => {
             tracing::warn!(cut = proxy.open(), "second signal: ending at once");
             std::process::exit(0);
@@ -37,13 +44,22 @@ async fn until_drained(proxy: &Proxy, signals: &mut Signals) {
     }
 }
 
-async fn drain(proxy: &Proxy) {
+/// Has `systemctl status` show how far the drain is.
+async fn tell_progress(proxy: &Proxy, systemd: &Systemd) -> Infallible {
+    loop {
+        systemd.status(&format!("draining, open connections: {}", proxy.open()));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn drain(proxy: &Proxy, systemd: &Systemd) {
     let process = &proxy.config().process;
     let (delay, over, deadline) = (
         process.drain_delay,
         process.drain_over,
         process.drain_deadline,
     );
+    systemd.stopping(delay + deadline);
     let (open, handed_over) = (proxy.open(), proxy.handed_over());
     let per_worker = proxy.connections();
     tracing::info!(

@@ -36,6 +36,30 @@ pub fn bind(
     Ok((sockets.into_iter().map(OwnedFd::from).collect(), bound))
 }
 
+/// Makes listening sockets that others bound ready for a listener and shares them out: each with the number of its worker.
+/// Of fewer sockets than workers, some workers get the same one: the kernel wakes one of them for each client. The
+/// listener's `incoming_cpu` means nothing then, and SO_REUSEPORT is not needed.
+///
+/// # Errors
+/// What setsockopt(2), listen(2) or fcntl(2) refused.
+pub fn share(
+    rules: &Listener,
+    sockets: Vec<OwnedFd>,
+    workers: usize,
+) -> io::Result<Vec<(usize, OwnedFd)>> {
+    let sockets: Vec<_> = sockets.into_iter().map(Socket::from).collect();
+    for socket in &sockets {
+        socket.set_nonblocking(true)?;
+        dress(rules, socket)?;
+        // Again, for the backlog.
+        socket.listen(i32::try_from(rules.backlog).unwrap_or(i32::MAX))?;
+    }
+    let shares = (0..workers.max(sockets.len())).zip(sockets.iter().cycle());
+    shares
+        .map(|(at, socket)| Ok((at % workers, socket.try_clone()?.into())))
+        .collect()
+}
+
 /// A bound socket with everything that accepted ones inherit. Without sharing, it finds out who else is there.
 fn open(rules: &Listener, address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(
@@ -52,6 +76,12 @@ fn open(rules: &Listener, address: SocketAddr, shared: bool) -> io::Result<Socke
         socket.set_reuse_port(true)?;
     }
     socket.bind(&address.into())?;
+    dress(rules, &socket)?;
+    Ok(socket)
+}
+
+/// Sets what accepted sockets inherit.
+fn dress(rules: &Listener, socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(rules.nodelay)?;
     if !rules.user_timeout.is_zero() {
         socket.set_tcp_user_timeout(Some(rules.user_timeout))?;
@@ -65,5 +95,5 @@ fn open(rules: &Listener, address: SocketAddr, shared: bool) -> io::Result<Socke
     if rules.notsent_lowat != 0 {
         socket.set_tcp_notsent_lowat(rules.notsent_lowat)?;
     }
-    Ok(socket)
+    Ok(())
 }

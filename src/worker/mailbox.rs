@@ -35,6 +35,8 @@ pub enum Message {
     /// Take over a client that another worker accepted. Its place among the limits is taken, and the board counts it
     /// as this worker's.
     Adopt(Arrival),
+    /// Count this: whoever asks wants to see that the worker turns.
+    Ping,
 }
 
 /// What both ends share. Bounded by those who post: control a few, and each adopted client has a place of the limits.
@@ -121,7 +123,7 @@ impl Drop for Mailbox {
     fn drop(&mut self) {
         for message in self.close() {
             match (message, &self.bell) {
-                (Message::Drain { .. } | Message::Evict { .. }, _) => {}
+                (Message::Drain { .. } | Message::Evict { .. } | Message::Ping, _) => {}
                 (Message::Adopt(arrival), Bell::Event(_)) => drop(arrival.sock.into_fd()),
                 (Message::Adopt(arrival), Bell::Simulated(_)) => {
                     arrival.sock.into_simulated();
@@ -135,6 +137,11 @@ impl Post {
     /// Puts a message into the mailbox and rings. A worker that is gone hears nothing.
     pub fn post(&self, message: Message) {
         self.post_all(&mut vec![message]);
+    }
+
+    /// Asks the worker to count a [`Message::Ping`]. `false` when it has ended, and never will.
+    pub fn ping(&self) -> bool {
+        self.post_all(&mut vec![Message::Ping])
     }
 
     /// Puts messages into the mailbox, in order, and rings once. `false`, and they stay, when the worker has ended.

@@ -20,7 +20,7 @@ pub use board::Board;
 pub use handover::{Arrival, Handover};
 pub use journal::{Journal, Record};
 pub use limits::Limits;
-pub use listen::bind;
+pub use listen::{bind, share};
 pub use mailbox::{Mailbox, Message, Post};
 pub use stats::Stats;
 
@@ -387,6 +387,7 @@ impl<R: Ring> Worker<R> {
         match message {
             Message::Drain { over, deadline } => self.begin_drain(over, deadline, now),
             Message::Adopt(arrival) => self.adopt(arrival, now),
+            Message::Ping => self.stats.pings.add(1),
             Message::Evict {
                 upstream,
                 backend,

@@ -54,6 +54,8 @@ pub struct Stats {
     pub records_dropped: Counter,
     /// Turns of the loop.
     pub turns: Counter,
+    /// Questions of control's that were answered, which is how it knows that the worker turns.
+    pub pings: Counter,
     /// Overflows of the completion queue.
     pub overflows: Gauge,
     /// Bytes for stalled readers that were moved out of the buffers.

@@ -16,6 +16,7 @@ mod peeking; //   request heads and ClientHellos
 mod spinning; //  staying awake between messages
 mod starting; //  what is refused at start, and what a start makes
 mod switching; // from copying to splicing and back
+mod systemd; //   what the service manager hears
 mod upstreams; // policies, health, limits of backends
 
 // The contract that every way to relay keeps: the same tests for each. What `copy` leaves out is what `auto` copies, too.

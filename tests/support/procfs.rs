@@ -6,6 +6,7 @@ use std::time::Duration;
 /// A thread of a process.
 #[derive(Debug)]
 pub(crate) struct Thread {
+    pub(crate) id: i32,
     pub(crate) name: String,
     /// `Cpus_allowed_list`, such as `0` or `0-3`.
     pub(crate) cpus: String,
@@ -48,6 +49,7 @@ pub(crate) fn threads(pid: u32) -> Vec<Thread> {
         .filter_map(|task| {
             let status = fs::read_to_string(task.path().join("status")).ok()?;
             Some(Thread {
+                id: field(&status, "Pid:")?.parse().ok()?,
                 name: field(&status, "Name:")?.to_owned(),
                 cpus: field(&status, "Cpus_allowed_list:")?.to_owned(),
             })

@@ -27,6 +27,7 @@ pub(crate) struct Setup {
     upstream: String,
     more: String,
     descriptors: Option<u32>,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Setup {
@@ -43,6 +44,7 @@ impl Setup {
             upstream,
             more: String::new(),
             descriptors: None,
+            environment: Vec::new(),
         }
     }
 
@@ -93,6 +95,12 @@ impl Setup {
         self
     }
 
+    /// A variable of its environment.
+    pub(crate) fn variable(mut self, key: &'static str, value: &str) -> Self {
+        self.environment.push((key, value.into()));
+        self
+    }
+
     /// The file.
     pub(crate) fn toml(&self) -> String {
         format!(
@@ -138,6 +146,12 @@ impl Setup {
     }
 
     fn command(&self) -> Command {
+        let mut command = self.limited();
+        command.envs(self.environment.iter().map(|(key, value)| (key, value)));
+        command
+    }
+
+    fn limited(&self) -> Command {
         let Some(limit) = self.descriptors else {
             return program();
         };
