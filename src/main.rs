@@ -6,7 +6,6 @@ use ringway::config::{Config, Errors};
 use ringway::control;
 use ringway::demo;
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 /// Why a verb ended early.
@@ -21,7 +20,7 @@ fn main() -> ExitCode {
         Verb::Run(args) => return run(&args).map_or_else(Failure::report, control::run),
         Verb::Demo(args) => return demo::run(&args),
         Verb::Map(args) => map(&args),
-        Verb::Validate(args) => validate(&args.config),
+        Verb::Validate(args) => validate(&args),
         Verb::Completions(args) => print(|out| cli::completions(args.shell, out)),
         Verb::Man => print(cli::man),
     };
@@ -44,10 +43,13 @@ fn map(args: &cli::Map) -> Result<(), Failure> {
     print(|out| out.write_all(lines.as_bytes()))
 }
 
-fn validate(path: &Path) -> Result<(), Failure> {
-    let config = Config::load(path).map_err(Failure::Config)?;
+fn validate(args: &cli::Validate) -> Result<(), Failure> {
+    let config = Config::load(&args.config).map_err(Failure::Config)?;
     for warning in config.warnings() {
-        eprintln!("{}: warning: {warning}", path.display());
+        eprintln!("{}: warning: {warning}", args.config.display());
+    }
+    if args.quiet {
+        return Ok(());
     }
     print(|out| out.write_all(config.to_toml().as_bytes()))
 }

@@ -352,6 +352,9 @@ fn validate_warns_on_standard_error_and_ends_with_0() {
         "{}",
         ended.out
     );
+    let quiet = ringway(&["validate", "--quiet", "-c", &path.display().to_string()]);
+    assert_eq!((quiet.code, quiet.out.as_str()), (Some(0), ""));
+    assert_eq!(quiet.err, ended.err);
 }
 
 #[test]

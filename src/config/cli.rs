@@ -155,6 +155,9 @@ pub struct Validate {
     /// The configuration file, TOML
     #[arg(short, long, value_name = "FILE")]
     pub config: PathBuf,
+    /// Print warnings and errors alone
+    #[arg(short, long)]
+    pub quiet: bool,
 }
 
 /// `ringway demo`

@@ -24,6 +24,7 @@ mod redis;
 mod requests;
 mod slow;
 mod sticky;
+mod systemd;
 mod tls;
 mod tls_routes;
 mod trouble;

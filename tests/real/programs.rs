@@ -38,6 +38,10 @@ const PACKAGES: &[(&str, &str)] = &[
     ("redis-server", "redis-server"),
     ("setpriv", "util-linux"),
     ("slowhttptest", "slowhttptest"),
+    ("systemd-analyze", "systemd"),
+    ("systemd-socket-activate", "systemd"),
+    ("systemd-sysusers", "systemd"),
+    ("systemd-tmpfiles", "systemd"),
     ("timeout", "coreutils"),
 ];
 
