@@ -62,7 +62,11 @@ impl Stage {
         });
         let publishers = publishers.map_err(|e| e.to_string())?;
         let proxy = Proxy::start(config(any, publishers.addrs())).map_err(|e| e.to_string())?;
-        let targets: Vec<_> = proxy.addresses().map(|(_, address)| address).collect();
+        let targets: Vec<_> = proxy
+            .addresses()
+            .into_iter()
+            .map(|(_, address)| address)
+            .collect();
         let subscribers = drive(&ClientConfig {
             role: ClientRole::Subscribe,
             targets,
@@ -116,6 +120,7 @@ impl Stage {
         let at: Vec<_> = self
             .proxy
             .addresses()
+            .into_iter()
             .map(|(_, address)| address.to_string())
             .collect();
         let feeds: Vec<_> = self

@@ -3,7 +3,7 @@
 use clap::Parser;
 use ringway::config::cli::{self, Cli, Verb, exit};
 use ringway::config::{Config, Errors};
-use ringway::control;
+use ringway::control::{self, Source};
 use ringway::demo;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -17,7 +17,11 @@ enum Failure {
 
 fn main() -> ExitCode {
     let ended = match Cli::parse().verb {
-        Verb::Run(args) => return run(&args).map_or_else(Failure::report, control::run),
+        Verb::Run(args) => {
+            return run(&args).map_or_else(Failure::report, |(config, source)| {
+                control::run(config, &source)
+            });
+        }
         Verb::Demo(args) => return demo::run(&args),
         Verb::Map(args) => map(&args),
         Verb::Validate(args) => validate(&args),
@@ -27,13 +31,18 @@ fn main() -> ExitCode {
     ended.map_or_else(Failure::report, |()| ExitCode::SUCCESS)
 }
 
-fn run(args: &cli::Run) -> Result<Config, Failure> {
-    let config = match &args.config {
-        Some(file) => Config::load(file),
-        // A wrong flag is clap's to report, with exit code 2.
-        None => Ok(Config::from_flags(args).unwrap_or_else(|e| e.exit())),
-    };
-    config.map_err(Failure::Config)
+fn run(args: &cli::Run) -> Result<(Config, Source), Failure> {
+    match &args.config {
+        Some(file) => {
+            let config = Config::load(file).map_err(Failure::Config)?;
+            Ok((config, Source::File(file.clone())))
+        }
+        None => {
+            // A wrong flag is clap's to report, with exit code 2.
+            let config = Config::from_flags(args).unwrap_or_else(|e| e.exit());
+            Ok((config, Source::Flags))
+        }
+    }
 }
 
 fn map(args: &cli::Map) -> Result<(), Failure> {

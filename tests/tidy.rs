@@ -46,6 +46,7 @@ const DOORS: &[(&str, &str, &[&str])] = &[
     ),
     ("control", "worker", &["Worker", "Setup", "Life", "bind"]),
     ("control", "worker", &["Board", "Handover", "share"]),
+    ("control", "worker", &["Ear", "Order", "dress_again"]),
     ("base", "ring", &["Time"]),
     ("balance", "ring", &["Time"]),
     ("config", "ring", &["Keepalive"]),

@@ -8,7 +8,7 @@ use ringway::config::{
 use ringway::ring::Lane;
 use ringway::upstream::Snapshot;
 use ringway::worker::{
-    Board, Handover, Journal, Life, Limits, Mailbox, Record, Setup, Stats, Worker,
+    Board, Ear, Handover, Journal, Life, Limits, Mailbox, Record, Setup, Stats, Worker,
 };
 use std::fmt;
 use std::io;
@@ -180,8 +180,12 @@ impl Stage {
         let setup = Setup {
             worker: 0,
             snapshot: Snapshot::new(Arc::new(config(mode))),
-            listeners: vec![(0, ring.socket())],
-            limits: Arc::new(Limits::new(0, vec![0])),
+            listeners: vec![Ear {
+                door: 0,
+                listener: 0,
+                sock: ring.socket(),
+            }],
+            limits: Arc::new(Limits::new(0)),
             connections_max: 2 * u32::from(MANY),
             mailbox,
             handover: Handover::new(0, Arc::new(Board::new(1)), vec![post]),

@@ -6,22 +6,21 @@ use super::dial::Dialed;
 use super::greet::{Choice, Greeted, Introduction, Refused, Rules};
 use super::leave::Leave;
 use super::pair::Pair;
-use super::{Cause, Connection, Cx, Outcome, State, Summary, Told, admit};
+use super::{Cause, Connection, Cx, Outcome, State, Summary, Target, Told, admit};
 use crate::config::{Mode, SendProxy};
 use crate::ring::{Event, Op, Sock};
-use crate::upstream::Upstream;
+use crate::upstream::{Member, Upstream};
 use crate::wire::http_head::Status;
 use crate::wire::proxy_protocol::{Origin, Tlvs, write_v1, write_v2};
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 
 impl Connection {
     pub(super) fn on_event_before(&mut self, event: Event, cx: &mut Cx<'_>) {
         match (&mut self.state, event) {
             (State::Greeting(greet), Event::Received { result, more, .. }) => {
                 let rules = Rules {
-                    snapshot: &self.snapshot,
-                    at: self.listener,
+                    listener: &self.site.rules,
                     peer: peer_of(self.client, self.told.as_deref()),
                     client: self.client,
                 };
@@ -43,7 +42,6 @@ impl Connection {
     }
 
     pub(super) fn on_timer_before(&mut self, cx: &mut Cx<'_>) {
-        let snapshot = Rc::clone(&self.snapshot);
         let peek_until = self.started + self.listener_rules().peek_timeout;
         match &mut self.state {
             State::Greeting(_) if peek_until > cx.now => cx.wheel.set(self.key.slot, peek_until),
@@ -52,7 +50,9 @@ impl Connection {
                 self.send_away(refused, cx);
             }
             State::Dialing(dial) => {
-                let upstream = &snapshot.upstreams[usize::from(self.upstream.expect("chosen"))];
+                let Target::Upstream(upstream, _) = &self.target else {
+                    unreachable!("what is dialed is chosen")
+                };
                 dial.on_timer(upstream.settings().connect_timeout, self.key, cx);
             }
             State::Leaving(leave) => {
@@ -97,8 +97,7 @@ impl Connection {
             unreachable!("only a greeting looks at bytes")
         };
         let rules = Rules {
-            snapshot: &self.snapshot,
-            at: self.listener,
+            listener: &self.site.rules,
             peer: peer_of(self.client, self.told.as_deref()),
             client: self.client,
         };
@@ -123,9 +122,9 @@ impl Connection {
             told.proxy = Some(peer);
             told.destination = introduction.destination;
         }
-        let (rules, ip) = (self.listener_rules(), self.client.ip());
+        let (rules, ip) = (&self.site.rules, self.client.ip());
         let mode = rules.mode;
-        match admit(rules, self.listener, ip, cx.households, cx.now) {
+        match admit(rules, self.site.number, ip, cx.households, cx.now) {
             Ok(counted) => {
                 self.counted = counted;
                 let State::Greeting(greet) = &mut self.state else {
@@ -144,7 +143,7 @@ impl Connection {
             key,
             peeked,
         } = choice;
-        self.upstream = Some(u16::try_from(upstream).expect("far fewer upstreams"));
+        self.target = Target::Upstream(upstream, None);
         if let Some(peeked) = peeked {
             self.told.get_or_insert_default().peeked = peeked;
         }
@@ -159,16 +158,19 @@ impl Connection {
     }
 
     pub(super) fn dial_next(&mut self, cx: &mut Cx<'_>) {
-        let snapshot = Rc::clone(&self.snapshot);
-        let upstream = self.upstream_of(&snapshot);
-        let nodelay = self.listener_rules().nodelay;
+        let (State::Dialing(dial), Target::Upstream(upstream, tried)) =
+            (&mut self.state, &mut self.target)
+        else {
+            unreachable!("only a dial goes on, to one of an upstream")
+        };
+        let nodelay = self.site.rules.nodelay;
         let is_told = self.told.as_ref().is_some_and(|t| t.destination.is_some());
         let asking = upstream.settings().proxy_protocol != SendProxy::Off && !is_told;
-        let State::Dialing(dial) = &mut self.state else {
-            unreachable!("only a dial goes on")
-        };
         match dial.next(upstream, nodelay, asking, self.key, cx) {
-            Ok(backend) => self.seat = Some(backend),
+            Ok(backend) => {
+                *tried = Some(backend);
+                self.seated = true;
+            }
             Err(outcome) => self.end_dialing(outcome, cx),
         }
     }
@@ -183,19 +185,18 @@ impl Connection {
             unreachable!("only a dial is answered")
         };
         match dial.on_dialed(result) {
-            Dialed::Connected(backend) => {
-                self.upstream_of(&self.snapshot)
-                    .on_connected(self.seat.expect("it was dialed"), cx.now);
-                self.relay(backend, local, cx);
+            Dialed::Connected(sock) => {
+                self.dialed().1.on_connected(cx.now);
+                self.relay(sock, local, cx);
             }
             Dialed::Failed(cause) => {
-                let seat = self.seat.take().expect("it was dialed");
-                let upstream = self.upstream_of(&self.snapshot);
+                let (upstream, backend) = self.dialed();
                 // What this machine lacks is no backend's fault.
                 if cause != Cause::Resource {
-                    upstream.on_failed(seat, cx.now);
+                    upstream.on_failed(backend, cx.now);
                 }
-                upstream.leave(seat);
+                backend.leave();
+                self.seated = false;
                 self.dial_next(cx);
             }
             Dialed::GivenUp(outcome, backend) => {
@@ -213,7 +214,7 @@ impl Connection {
         let State::Dialing(dial) = self.take_state() else {
             unreachable!("a connected dial was a dial")
         };
-        let chosen = (dial.last_tried(), dial.tries());
+        let tries = dial.tries();
         let mut client = dial.into_client();
         if !self.introduce(&mut client, local, cx) {
             cx.ops.push(Op::Close {
@@ -225,13 +226,14 @@ impl Connection {
                 phase: super::Phase::Dialing,
                 errno: Some(crate::ring::Errno::ENOBUFS),
             };
-            return self.leave(client, outcome, chosen, cx);
+            return self.leave(client, outcome, tries, cx);
         }
+        self.target = Target::Backend(Arc::clone(self.dialed().1));
         let connect = cx.now.since(self.started);
         let (client, begin) = client.into_relay();
         let mut pair = Pair::new(
             (client, backend),
-            chosen,
+            tries,
             self.listener_rules(),
             connect,
             cx.now,
@@ -252,7 +254,7 @@ impl Connection {
             },
             None => Origin::Unknown,
         };
-        match self.upstream_of(&self.snapshot).settings().proxy_protocol {
+        match self.dialed().0.settings().proxy_protocol {
             SendProxy::Off => true,
             SendProxy::V1 => client.prepend(&write_v1(origin), cx),
             SendProxy::V2 => {
@@ -279,8 +281,8 @@ impl Connection {
         let State::Dialing(dial) = self.take_state() else {
             unreachable!("only a dial ends so")
         };
-        let chosen = (dial.last_tried(), dial.tries());
-        self.leave(dial.into_client(), outcome, chosen, cx);
+        let tries = dial.tries();
+        self.leave(dial.into_client(), outcome, tries, cx);
     }
 
     fn send_away(&mut self, refused: Refused, cx: &mut Cx<'_>) {
@@ -294,18 +296,11 @@ impl Connection {
         self.begin_leaving(greet.into_client(), refused.status, summary, cx);
     }
 
-    fn leave(
-        &mut self,
-        client: Client,
-        outcome: Outcome,
-        (backend, tries): (Option<u16>, u8),
-        cx: &mut Cx<'_>,
-    ) {
+    fn leave(&mut self, client: Client, outcome: Outcome, tries: u8, cx: &mut Cx<'_>) {
         let speaks_http = self.listener_rules().mode == Mode::Http;
         let status = outcome.cause.status().filter(|_| speaks_http);
         let summary = Summary {
             outcome,
-            backend,
             tries,
             ..Summary::nothing()
         };
@@ -342,8 +337,14 @@ impl Connection {
         std::mem::replace(&mut self.state, State::Over(Summary::nothing()))
     }
 
-    fn upstream_of<'a>(&self, snapshot: &'a crate::upstream::Snapshot) -> &'a Upstream {
-        &snapshot.upstreams[usize::from(self.upstream.expect("chosen before it is dialed"))]
+    /// The backend that was dialed last, and its upstream.
+    fn dialed(&self) -> (&Upstream, &Arc<Member>) {
+        match &self.target {
+            Target::Upstream(upstream, Some(backend)) => (upstream, backend),
+            Target::Upstream(_, None) | Target::Unknown | Target::Backend(_) => {
+                unreachable!("nothing was dialed")
+            }
+        }
     }
 }
 

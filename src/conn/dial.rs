@@ -5,8 +5,9 @@ use super::{Cause, Cx, Outcome, Phase, Side};
 use crate::base::Key;
 use crate::relay::tag;
 use crate::ring::{DialOptions, Errno, Lease, Op, OpKind, Sock, Time};
-use crate::upstream::Upstream;
+use crate::upstream::{Member, Upstream};
 use arrayvec::ArrayVec;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The most that `connect_tries` may say.
@@ -64,7 +65,7 @@ impl Dial {
         asking: bool,
         key: Key,
         cx: &mut Cx<'_>,
-    ) -> Result<u16, Outcome> {
+    ) -> Result<Arc<Member>, Outcome> {
         let settings = upstream.settings();
         if self.tried.len() >= usize::from(settings.connect_tries) {
             return Err(self.outcome());
@@ -90,7 +91,7 @@ impl Dial {
             asking: asking.then(|| self.client.sock()),
         });
         cx.wheel.set(key.slot, cx.now + settings.connect_timeout);
-        Ok(at)
+        Ok(Arc::clone(upstream.live().member(at)))
     }
 
     pub(super) fn on_dialed(&mut self, result: Result<Sock, Errno>) -> Dialed {
@@ -158,10 +159,6 @@ impl Dial {
             cancel(key, cx);
         }
         self.cancelled = Cancelled::GivenUp(cause, errno);
-    }
-
-    pub(super) fn last_tried(&self) -> Option<u16> {
-        self.tried.last().copied()
     }
 
     pub(super) fn tries(&self) -> u8 {

@@ -7,17 +7,20 @@ use super::{Cause, Cx, Outcome, Phase, Side};
 use crate::base::Key;
 use crate::config::{AcceptProxy, Forwarded, Listener, Mode};
 use crate::ring::{Buffers, Errno, Lane, Lease};
-use crate::upstream::{Facts, Snapshot};
+use crate::upstream::{Current, Facts, Upstream};
 use crate::wire::client_hello::{self, Hello};
 use crate::wire::http_head::{self, Head, Scheme, Status};
 use crate::wire::proxy_protocol::{self, Header, Origin};
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 /// The state of a connection that has not said enough yet.
 #[derive(Debug)]
 pub(super) struct Greet {
     client: Client,
     awaits: Awaits,
+    /// Whose upstreams its listener's routes mean.
+    current: Rc<Current>,
 }
 
 /// What the next bytes are to be.
@@ -33,9 +36,7 @@ enum Awaits {
 /// What first bytes are judged by.
 #[derive(Clone, Copy)]
 pub(super) struct Rules<'a> {
-    pub(super) snapshot: &'a Snapshot,
-    /// Its place in the configuration.
-    pub(super) at: u16,
+    pub(super) listener: &'a Listener,
     /// Who connected to us.
     pub(super) peer: SocketAddr,
     /// Who the client is, as far as is known.
@@ -65,8 +66,7 @@ pub(super) struct Introduction {
 /// Where a client goes, and what it said.
 #[derive(Debug)]
 pub(super) struct Choice {
-    /// Its place in the configuration's upstreams.
-    pub(super) upstream: usize,
+    pub(super) upstream: Rc<Upstream>,
     /// Among the upstream's backends.
     pub(super) key: u64,
     /// For the log.
@@ -92,10 +92,6 @@ pub(super) struct Refused {
 }
 
 impl Rules<'_> {
-    fn listener(&self) -> &Listener {
-        &self.snapshot.config.listeners[usize::from(self.at)]
-    }
-
     /// A client is whoever connected, unless somebody says otherwise.
     fn unannounced(&self) -> Introduction {
         Introduction {
@@ -106,12 +102,16 @@ impl Rules<'_> {
 }
 
 impl Greet {
-    pub(super) fn new(client: Client, rules: &Listener) -> Self {
+    pub(super) fn new(client: Client, rules: &Listener, current: Rc<Current>) -> Self {
         let awaits = match rules.proxy_protocol {
             AcceptProxy::Off => Awaits::of(rules.mode),
             AcceptProxy::Optional | AcceptProxy::Required => Awaits::ProxyHeader,
         };
-        Self { client, awaits }
+        Self {
+            client,
+            awaits,
+            current,
+        }
     }
 
     /// Whether anything is to be found out before a backend is dialed.
@@ -201,7 +201,7 @@ impl Greet {
             return Greeted::Refused(self.refuse(Cause::ClientFin, None));
         }
         let left = rules
-            .listener()
+            .listener
             .peek_max_bytes
             .saturating_sub(self.client.seen().len());
         self.client.read(left.max(1), key, cx);
@@ -214,23 +214,24 @@ impl Greet {
             return Found::Nothing;
         }
         let bytes = in_one_piece(buffers, seen, scratch);
-        let max = rules.listener().peek_max_bytes as usize;
+        let max = rules.listener.peek_max_bytes as usize;
+        let upstreams = &self.current.upstreams;
         match &mut self.awaits {
             Awaits::ProxyHeader => introduction(bytes, self.client.is_open(), rules),
             Awaits::Head(reader) => match reader.parse(bytes, max) {
                 http_head::Progress::Partial => Found::Nothing,
-                http_head::Progress::Complete(head) => by_head(&head, rules),
-                http_head::Progress::Preface => by_default(rules),
+                http_head::Progress::Complete(head) => by_head(&head, rules, upstreams),
+                http_head::Progress::Preface => by_default(rules, upstreams),
                 http_head::Progress::Refused(refusal) => Found::Refusal(Cause::BadHead(refusal)),
             },
             Awaits::Hello => match client_hello::parse(bytes, max) {
                 client_hello::Progress::Partial => Found::Nothing,
-                client_hello::Progress::Complete(hello) => by_hello(&hello, rules),
+                client_hello::Progress::Complete(hello) => by_hello(&hello, rules, upstreams),
                 client_hello::Progress::Refused(refusal) => {
                     Found::Refusal(Cause::BadHello(refusal))
                 }
             },
-            Awaits::Nothing => by_default(rules),
+            Awaits::Nothing => by_default(rules, upstreams),
         }
     }
 }
@@ -260,7 +261,7 @@ enum Found {
 /// Reads a PROXY protocol header. One from a stranger is refused and not taken for bytes: whoever sends it expects to be
 /// believed.
 fn introduction(bytes: &[u8], is_open: bool, rules: Rules<'_>) -> Found {
-    let is_optional = rules.listener().proxy_protocol == AcceptProxy::Optional;
+    let is_optional = rules.listener.proxy_protocol == AcceptProxy::Optional;
     match proxy_protocol::parse(bytes) {
         proxy_protocol::Progress::Partial if is_open => Found::Nothing,
         proxy_protocol::Progress::Partial | proxy_protocol::Progress::Absent if is_optional => {
@@ -269,7 +270,7 @@ fn introduction(bytes: &[u8], is_open: bool, rules: Rules<'_>) -> Found {
         proxy_protocol::Progress::Partial | proxy_protocol::Progress::Absent => {
             Found::Refusal(Cause::NoProxyHeader)
         }
-        proxy_protocol::Progress::Complete(_) if !rules.listener().believes(rules.peer.ip()) => {
+        proxy_protocol::Progress::Complete(_) if !rules.listener.believes(rules.peer.ip()) => {
             Found::Refusal(Cause::UntrustedProxy)
         }
         proxy_protocol::Progress::Complete(Header { origin, len, .. }) => {
@@ -291,7 +292,7 @@ fn introduction(bytes: &[u8], is_open: bool, rules: Rules<'_>) -> Found {
     }
 }
 
-fn by_head(head: &Head<'_>, rules: Rules<'_>) -> Found {
+fn by_head(head: &Head<'_>, rules: Rules<'_>, upstreams: &[Rc<Upstream>]) -> Found {
     let facts = Facts {
         client: rules.client.ip(),
         head: Some(head),
@@ -302,17 +303,17 @@ fn by_head(head: &Head<'_>, rules: Rules<'_>) -> Found {
         path: Some(head.path.into()),
         sni: None,
     };
-    let rewritten = match rules.listener().forwarded {
+    let rewritten = match rules.listener.forwarded {
         Forwarded::Off => None,
         Forwarded::Append => match http_head::append(head, rules.client.ip(), Scheme::Http) {
             Ok(bytes) => Some((head.bytes.len(), bytes)),
             Err(refusal) => return Found::Refusal(Cause::BadHead(refusal)),
         },
     };
-    choose(&facts, Some(peeked), rewritten, rules)
+    choose(&facts, Some(peeked), rewritten, rules, upstreams)
 }
 
-fn by_hello(hello: &Hello<'_>, rules: Rules<'_>) -> Found {
+fn by_hello(hello: &Hello<'_>, rules: Rules<'_>, upstreams: &[Rc<Upstream>]) -> Found {
     let facts = Facts {
         client: rules.client.ip(),
         head: None,
@@ -322,11 +323,12 @@ fn by_hello(hello: &Hello<'_>, rules: Rules<'_>) -> Found {
         sni: hello.sni.as_deref().map(Into::into),
         ..Peeked::default()
     };
-    choose(&facts, Some(peeked), None, rules)
+    choose(&facts, Some(peeked), None, rules, upstreams)
 }
 
-fn by_default(rules: Rules<'_>) -> Found {
-    choose(&Facts::of_client(rules.client.ip()), None, None, rules)
+fn by_default(rules: Rules<'_>, upstreams: &[Rc<Upstream>]) -> Found {
+    let facts = Facts::of_client(rules.client.ip());
+    choose(&facts, None, None, rules, upstreams)
 }
 
 fn choose(
@@ -334,14 +336,15 @@ fn choose(
     peeked: Option<Peeked>,
     rewritten: Option<(usize, Vec<u8>)>,
     rules: Rules<'_>,
+    upstreams: &[Rc<Upstream>],
 ) -> Found {
-    let Some(upstream) = facts.upstream(rules.listener()) else {
+    let Some(place) = facts.upstream(rules.listener) else {
         return Found::Refusal(Cause::NoRoute);
     };
-    let key = rules.snapshot.upstreams[upstream].key_of(facts);
+    let upstream = &upstreams[place];
     let choice = Choice {
-        upstream,
-        key,
+        key: upstream.key_of(facts),
+        upstream: Rc::clone(upstream),
         peeked,
     };
     Found::Choice(choice, rewritten)

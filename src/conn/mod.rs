@@ -28,7 +28,7 @@ use crate::base::{Key, Wheel};
 use crate::config::Listener;
 use crate::relay::Moved;
 use crate::ring::{Buffers, Event, Lane, Ops, Sock, Time};
-use crate::upstream::Snapshot;
+use crate::upstream::{Current, Member, Site, Upstream};
 use client::Client;
 use dial::Dial;
 use greet::Greet;
@@ -37,6 +37,7 @@ use pair::{Close, Ending, Pair, Verdict};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a connection may use while it decides.
@@ -96,24 +97,33 @@ impl Side {
 pub struct Connection {
     /// Unique in this process.
     pub id: u64,
-    /// Its place in the configuration's listeners.
-    pub listener: u16,
+    /// Its listener, with the rules it began with.
+    pub site: Rc<Site>,
     /// Where the client connects from.
     pub client: SocketAddr,
     /// When it was accepted.
     pub started: Time,
-    /// The rules it began with.
-    pub snapshot: Rc<Snapshot>,
-    /// Where it goes, once that is known: a place in the configuration's upstreams.
-    pub upstream: Option<u16>,
     /// What it said before it was relayed, if anything was listened to.
     pub told: Option<Box<Told>>,
     key: Key,
     /// Whether it is counted among its household.
     counted: bool,
-    /// The backend that it is counted at: dialed, or relayed to.
-    seat: Option<u16>,
+    target: Target,
+    /// Whether it is counted at its backend: dialed, or relayed to.
+    seated: bool,
     state: State,
+}
+
+/// Where a connection goes, as far as is known. One that is relayed for weeks keeps no tables: there is a new set of them
+/// whenever an upstream changes.
+#[derive(Debug)]
+enum Target {
+    /// It has not said enough yet.
+    Unknown,
+    /// A backend is chosen, and others if it fails.
+    Upstream(Rc<Upstream>, Option<Arc<Member>>),
+    /// This backend, for as long as it lives.
+    Backend(Arc<Member>),
 }
 
 /// What a client, or the proxy before it, said before it was relayed. Boxed: most connections have none.
@@ -144,8 +154,6 @@ enum State {
 pub struct Summary {
     /// Why it ended.
     pub outcome: Outcome,
-    /// The backend it was relayed to; for one that never was, the last one tried.
-    pub backend: Option<u16>,
     /// How many backends were tried.
     pub tries: u8,
     /// From accept to connected; `None` if never.
@@ -163,8 +171,8 @@ pub struct Accepted {
     pub id: u64,
     /// Its slot.
     pub key: Key,
-    /// Its place in the configuration's listeners.
-    pub listener: u16,
+    /// Its listener, as it is now.
+    pub site: Rc<Site>,
     /// The socket.
     pub sock: Sock,
     /// Where it connects from.
@@ -175,36 +183,38 @@ pub struct Accepted {
 
 impl Connection {
     /// Begins with an accepted client. [`start`](Self::start) makes the first move.
-    pub fn new(accepted: Accepted, snapshot: Rc<Snapshot>, now: Time) -> Self {
+    pub fn new(accepted: Accepted, current: &Rc<Current>, now: Time) -> Self {
         let Accepted {
             id,
             key,
-            listener,
+            site,
             sock,
             peer,
             counted,
         } = accepted;
-        let rules = &snapshot.config.listeners[usize::from(listener)];
         let client = Client::new(sock);
-        let (state, upstream) = match rules.upstream {
-            Some(upstream) if !Greet::is_needed(rules) => {
-                let hash = snapshot.upstreams[upstream].key(peer.ip());
-                let upstream = u16::try_from(upstream).expect("far fewer upstreams");
-                (State::Dialing(Dial::new(client, hash, now)), Some(upstream))
+        let (state, target) = match site.rules.upstream {
+            Some(upstream) if !Greet::is_needed(&site.rules) => {
+                let upstream = Rc::clone(&current.upstreams[upstream]);
+                let hash = upstream.key(peer.ip());
+                let dial = Dial::new(client, hash, now);
+                (State::Dialing(dial), Target::Upstream(upstream, None))
             }
-            Some(_) | None => (State::Greeting(Greet::new(client, rules)), None),
+            Some(_) | None => {
+                let greet = Greet::new(client, &site.rules, Rc::clone(current));
+                (State::Greeting(greet), Target::Unknown)
+            }
         };
         Self {
             id,
-            listener,
+            site,
             client: peer,
             started: now,
-            snapshot,
-            upstream,
             told: None,
             key,
             counted,
-            seat: None,
+            target,
+            seated: false,
             state,
         }
     }
@@ -221,13 +231,31 @@ impl Connection {
     /// Its household, if it is counted there.
     pub fn household(&self) -> Option<Household> {
         self.counted
-            .then(|| Household::of(self.listener, self.client.ip()))
+            .then(|| Household::of(self.site.number, self.client.ip()))
     }
 
-    /// Whether its bytes go to this backend of this upstream.
-    pub fn is_relayed_to(&self, upstream: u16, backend: u16) -> bool {
+    /// Whether its bytes go to this backend.
+    pub fn is_relayed_to(&self, backend: &Arc<Member>) -> bool {
         let is_relayed = matches!(self.state, State::Relaying(_));
-        is_relayed && self.upstream == Some(upstream) && self.seat == Some(backend)
+        is_relayed && matches!(&self.target, Target::Backend(it) if Arc::ptr_eq(it, backend))
+    }
+
+    /// The name of the upstream that it goes to, once that is known.
+    pub fn upstream(&self) -> Option<&Arc<str>> {
+        match &self.target {
+            Target::Unknown => None,
+            Target::Upstream(upstream, _) => Some(upstream.name()),
+            Target::Backend(backend) => Some(backend.upstream()),
+        }
+    }
+
+    /// The backend it is or was relayed to; for one that never was, the last one tried.
+    pub fn backend(&self) -> Option<&Arc<Member>> {
+        match &self.target {
+            Target::Unknown => None,
+            Target::Upstream(_, tried) => tried.as_ref(),
+            Target::Backend(backend) => Some(backend),
+        }
     }
 
     /// One of this connection's ops completed.
@@ -376,8 +404,10 @@ impl Connection {
 
     fn over(&mut self, summary: Summary, cx: &mut Cx<'_>) {
         cx.wheel.cancel(self.key.slot);
-        if let (Some(upstream), Some(seat)) = (self.upstream, self.seat.take()) {
-            self.snapshot.upstreams[usize::from(upstream)].leave(seat);
+        if std::mem::take(&mut self.seated)
+            && let Some(backend) = self.backend()
+        {
+            backend.leave();
         }
         self.state = State::Over(summary);
     }
@@ -393,7 +423,7 @@ impl Connection {
     }
 
     fn listener_rules(&self) -> &Listener {
-        &self.snapshot.config.listeners[usize::from(self.listener)]
+        &self.site.rules
     }
 }
 
@@ -406,7 +436,6 @@ impl Summary {
         };
         Self {
             outcome,
-            backend: None,
             tries: 0,
             connect: None,
             up: Moved::default(),

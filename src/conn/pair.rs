@@ -22,8 +22,7 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(super) struct Pair {
     client: Sock,
     backend: Sock,
-    /// The backend's place, and how many were tried.
-    chosen: Option<u16>,
+    /// How many backends were tried.
     tries: u8,
     connect: Duration,
     /// When the last byte moved, or the stage began.
@@ -77,16 +76,15 @@ pub(super) struct Close {
 }
 
 impl Pair {
-    /// `chosen` is the backend's place, and how many were tried.
+    /// `tries` is how many backends were tried.
     pub(super) fn new(
         (client, backend): (Sock, Sock),
-        (chosen, tries): (Option<u16>, u8),
+        tries: u8,
         rules: &Listener,
         connect: Duration,
         now: Time,
     ) -> Self {
         Self {
-            chosen,
             tries,
             client,
             backend,
@@ -278,7 +276,6 @@ impl Pair {
     pub(super) fn summary(&self, outcome: Outcome) -> Summary {
         Summary {
             outcome,
-            backend: self.chosen,
             tries: self.tries,
             connect: Some(self.connect),
             up: self.up.moved(),

@@ -159,10 +159,6 @@ struct Line<'a> {
 
 impl<'a> Line<'a> {
     fn of(record: &'a Record, time: SystemTime) -> Self {
-        let listener = &record.config.listeners[usize::from(record.listener)];
-        let upstream = record
-            .upstream
-            .map(|at| &record.config.upstreams[usize::from(at)]);
         let told = record.told.as_deref();
         let peeked = told.map(|told| &told.peeked);
         let summary = &record.summary;
@@ -170,12 +166,10 @@ impl<'a> Line<'a> {
             time: humantime::format_rfc3339_millis(time).to_string(),
             id: record.id,
             worker: record.worker,
-            listener: &listener.name,
+            listener: &record.listener.name,
             client: record.client.to_string(),
-            upstream: upstream.map(|upstream| upstream.name.as_str()),
-            backend: upstream
-                .zip(summary.backend)
-                .map(|(upstream, at)| upstream.backends[usize::from(at)].name.as_str()),
+            upstream: record.upstream.as_deref(),
+            backend: record.backend.as_ref().map(|backend| backend.name()),
             host: peeked.and_then(|peeked| peeked.host.as_deref()),
             path: peeked.and_then(|peeked| peeked.path.as_deref()),
             sni: peeked.and_then(|peeked| peeked.sni.as_deref()),
@@ -271,32 +265,27 @@ fn micros(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Backend, Config, Listener, Process, Upstream};
+    use crate::config::{Backend, Listener, Upstream};
     use crate::conn::{Cause, Outcome, Phase};
     use crate::relay::Moved;
     use crate::ring::Errno;
+    use crate::upstream::Live;
     use std::sync::Arc;
 
     fn record() -> Record {
-        let upstream = Upstream::new(
-            "feed".into(),
-            vec![Backend::new("127.0.0.1:8".parse().unwrap())],
-        );
+        let backend = Backend::new("127.0.0.1:8".parse().unwrap());
+        let upstream = Upstream::new("feed".into(), vec![backend]);
+        let live = Live::new(&"feed".into(), &upstream);
         let listener = Listener::new("my feed".into(), vec!["127.0.0.1:9".parse().unwrap()], 0);
-        let config = Config {
-            process: Process::default(),
-            log: Log::default(),
-            listeners: vec![listener],
-            upstreams: vec![upstream],
-        };
         Record {
             id: 7,
             worker: 1,
-            listener: 0,
+            listener: Arc::new(listener),
             client: "10.0.0.7:5312".parse().unwrap(),
             started: Time::from_nanos(1_000_000_000),
             ended: Time::from_nanos(1_412_345_678),
-            upstream: Some(0),
+            upstream: Some("feed".into()),
+            backend: Some(Arc::clone(live.member(0))),
             told: None,
             summary: Summary {
                 outcome: Outcome {
@@ -304,7 +293,6 @@ mod tests {
                     phase: Phase::Relaying,
                     errno: Some(Errno::ECONNRESET),
                 },
-                backend: Some(0),
                 tries: 1,
                 connect: Some(Duration::from_micros(112)),
                 up: Moved {
@@ -318,7 +306,6 @@ mod tests {
                     switches: 0,
                 },
             },
-            config: Arc::new(config),
         }
     }
 

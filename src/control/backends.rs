@@ -1,24 +1,27 @@
 //! What control does about backends: has them probed, tells workers when one goes down, and says in the log when failed
 //! dials took one out or brought one back.
 
-use super::probe::{self, OnChange, ProbeView, Prober, ProxyHeader, Target, Watch};
+use super::probe::{self, Id, OnChange, ProbeView, Prober, ProxyHeader, Target, Watch};
+use super::state::State;
 use crate::config::{
-    Address, AdminState, Backend, Exchange, HttpRequest, InitialHealth, OnDown, Probe, SendProxy,
-    Status, Upstream as Settings,
+    Address, AdminState, Backend, Exchange, HttpRequest, OnDown, Probe, SendProxy, Status,
+    Upstream as Settings,
 };
 use crate::ring::Time;
-use crate::upstream::health::{Change, State, Terms};
-use crate::upstream::{Snapshot, Upstream};
+use crate::upstream::health::{Change, State as Health, Terms};
+use crate::upstream::{Member, Upstream};
 use crate::wire::banner::{self, Script, Statuses};
 use crate::worker::{Message, Post};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// How often it is looked whether dials took a backend out. The log is for people; workers act at once.
 const LOOK: Duration = Duration::from_millis(250);
@@ -35,65 +38,93 @@ impl Watches {
         Some(watch.view())
     }
 
-    fn add(&self, target: (String, String), watch: Arc<Watch>) {
-        self.0.borrow_mut().insert(target, watch);
+    fn set(&self, target: (String, String), watch: Option<Arc<Watch>>) {
+        let mut watches = self.0.borrow_mut();
+        match watch {
+            Some(watch) => watches.insert(target, watch),
+            None => watches.remove(&target),
+        };
     }
 }
 
-/// Probes and watches every backend of a snapshot, for ever. Workers hear of what changes through `posts`, and who
-/// looks at `watches` sees what probes find.
+/// What is shared with whoever changes what the proxy goes by.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    pub(super) state: Rc<RefCell<State>>,
+    /// Says when backends, what is wanted of them, or how they are probed are not what they were.
+    pub(super) changed: Rc<Notify>,
+    pub(super) watches: Rc<Watches>,
+    pub(super) posts: Vec<Post>,
+}
+
+/// Probes and watches every backend, for ever. Workers hear of what changes, and who looks at the watches sees what
+/// probes find.
 ///
 /// # Panics
 /// Outside of a tokio-uring runtime.
-pub(super) async fn watch(
-    snapshot: &Snapshot,
-    posts: &[Post],
-    watches: &Watches,
-    seed: u128,
-) -> Infallible {
-    let told = Rc::new((snapshot.clone(), posts.to_vec()));
-    let prober = Prober::new(seed, on_change(told));
-    for target in snapshot.upstreams.iter().flat_map(targets) {
-        let names = (target.upstream.clone(), target.backend.clone());
-        let (_, watch) = prober.add(target);
-        watches.add(names, watch);
-    }
+pub(super) async fn watch(shared: &Shared, seed: u128) -> Infallible {
+    let prober = Prober::new(seed, on_change(shared.clone()));
     tokio::select! {
         never = prober.run() => never,
-        never = watch_dials(snapshot) => never,
+        never = follow(&prober, shared) => never,
+        never = watch_dials(&shared.state) => never,
     }
 }
 
-fn on_change(told: Rc<(Snapshot, Vec<Post>)>) -> OnChange {
+/// Has those probed that are to be probed, as they are to be.
+async fn follow(prober: &Prober, shared: &Shared) -> Infallible {
+    let mut known: HashMap<(String, String), (Target, Id)> = HashMap::new();
+    loop {
+        let wanted: HashMap<_, _> = {
+            let state = shared.state.borrow();
+            let all = state.snapshot.upstreams.iter().flat_map(targets);
+            all.map(|it| ((it.upstream.clone(), it.backend.clone()), it))
+                .collect()
+        };
+        known.retain(|names, (target, id)| {
+            let stays = wanted.get(names).is_some_and(|it| it.is_probed_as(target));
+            if !stays {
+                prober.remove(*id);
+                shared.watches.set(names.clone(), None);
+            }
+            stays
+        });
+        for (names, target) in wanted {
+            if let Entry::Vacant(place) = known.entry(names) {
+                let (id, watch) = prober.add(target.clone());
+                shared.watches.set(place.key().clone(), Some(watch));
+                place.insert((target, id));
+            }
+        }
+        shared.changed.notified().await;
+    }
+}
+
+fn on_change(shared: Shared) -> OnChange {
     Box::new(move |target: &Target, change: Change, _: &ProbeView| {
-        let (snapshot, posts) = &*told;
-        let Some((place, at)) = place_of(snapshot, target) else {
+        let state = shared.state.borrow();
+        let Some((upstream, backend)) = find(&state, target) else {
             return;
         };
-        let upstream = &snapshot.upstreams[usize::from(place)];
-        let is_down = change.to == State::Down;
-        upstream.live().set_down(at, is_down, Time::read_clock());
+        let is_down = change.to == Health::Down;
+        backend.set_down(is_down, Time::read_clock());
         if is_down && upstream.settings().on_down == OnDown::Close {
-            let over = snapshot.config.process.drain_over;
+            let over = state.snapshot.config.process.drain_over;
             let evict = || Message::Evict {
-                upstream: place,
-                backend: at,
+                backend: Arc::clone(backend),
                 over,
             };
-            posts.iter().for_each(|post| post.post(evict()));
+            shared.posts.iter().for_each(|post| post.post(evict()));
         }
     })
 }
 
-/// The places of a target's upstream and backend in the configuration.
-fn place_of(snapshot: &Snapshot, target: &Target) -> Option<(u16, u16)> {
-    let upstreams = snapshot.config.upstreams.iter().zip(0..);
-    let (settings, place) = upstreams
-        .into_iter()
-        .find(|(settings, _)| settings.name == target.upstream)?;
-    let mut backends = settings.backends.iter().zip(0..);
-    let (_, at) = backends.find(|(backend, _)| backend.name == target.backend)?;
-    Some((place, at))
+/// A target's upstream and backend, if they are still there.
+fn find<'a>(state: &'a State, target: &Target) -> Option<(&'a Upstream, &'a Arc<Member>)> {
+    let upstream = state.upstream(&target.upstream)?;
+    let mut backends = upstream.live().members().iter();
+    let backend = backends.find(|backend| backend.name() == target.backend)?;
+    Some((upstream, backend))
 }
 
 /// What of an upstream is probed: every backend that is not in maintenance.
@@ -102,24 +133,18 @@ fn targets(upstream: &Upstream) -> Vec<Target> {
     let Some(probe) = &settings.probe else {
         return Vec::new();
     };
-    let target = |backend: &Backend| {
+    let target = |(backend, live): (&Backend, &Arc<Member>)| {
         let address = address(backend, probe)?;
         Some(Target {
             upstream: settings.name.clone(),
             backend: backend.name.clone(),
             address,
             settings: Arc::new(settings_of(settings, probe, address)),
-            initial: match probe.initial {
-                InitialHealth::Up => State::Up,
-                InitialHealth::Down => State::Down,
-            },
+            initial: live.probed(),
         })
     };
-    let wanted = |backend: &&Backend| backend.state != AdminState::Maint;
-    settings
-        .backends
-        .iter()
-        .filter(wanted)
+    let all = settings.backends.iter().zip(upstream.live().members());
+    all.filter(|(_, live)| live.admin() != AdminState::Maint)
         .filter_map(target)
         .collect()
 }
@@ -205,21 +230,36 @@ const fn statuses(status: Status) -> Statuses {
 }
 
 /// Says in the log when failed dials took a backend out, and when it is in again.
-async fn watch_dials(snapshot: &Snapshot) -> Infallible {
-    let mut seen: Vec<Vec<Dials>> = snapshot
-        .upstreams
-        .iter()
-        .map(|upstream| vec![Dials::default(); upstream.settings().backends.len()])
-        .collect();
+async fn watch_dials(state: &RefCell<State>) -> Infallible {
+    let mut seen: Vec<(Arc<Member>, Dials)> = Vec::new();
+    let mut version = None;
     loop {
-        tokio::time::sleep(LOOK).await;
         let now = Time::read_clock();
-        for (upstream, seen) in snapshot.upstreams.iter().zip(&mut seen) {
-            for (seen, at) in seen.iter_mut().zip(0..) {
-                seen.look(upstream, at, now);
+        {
+            let state = state.borrow();
+            if version != Some(state.version) {
+                seen = with_all(&seen, &state);
+                version = Some(state.version);
+            }
+            for (backend, dials) in &mut seen {
+                dials.look(backend, &state, now);
             }
         }
+        tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Every backend there is, with what was said of it.
+fn with_all(seen: &[(Arc<Member>, Dials)], state: &State) -> Vec<(Arc<Member>, Dials)> {
+    let said = |backend: &Arc<Member>| {
+        let mut seen = seen.iter();
+        let known = seen.find(|(it, _)| Arc::ptr_eq(it, backend));
+        known.map_or_else(Dials::default, |(_, dials)| *dials)
+    };
+    let upstreams = state.snapshot.upstreams.iter();
+    let all = upstreams.flat_map(|upstream| upstream.live().members());
+    all.map(|backend| (Arc::clone(backend), said(backend)))
+        .collect()
 }
 
 /// What was last said of a backend's dials.
@@ -230,26 +270,25 @@ struct Dials {
 }
 
 impl Dials {
-    fn look(&mut self, upstream: &Upstream, at: u16, now: Time) {
-        let live = upstream.live();
+    fn look(&mut self, backend: &Member, state: &State, now: Time) {
         let latest = Self {
-            ejections: live.ejections(at),
-            is_out: live.is_out(at),
+            ejections: backend.ejections(),
+            is_out: backend.is_out(),
         };
         let before = std::mem::replace(self, latest);
-        let settings = upstream.settings();
-        let (upstream, backend) = (&settings.name, &upstream.backend(at).name);
+        let (upstream, name) = (&**backend.upstream(), backend.name());
         if latest.ejections != before.ejections {
+            let settings = state.upstream(upstream).map(Upstream::settings);
             tracing::warn!(
                 upstream,
-                backend,
-                failed_in_a_row = settings.max_fails,
-                out_for = ?live.out_for(at, now),
+                backend = name,
+                failed_in_a_row = settings.map(|settings| settings.max_fails),
+                out_for = ?backend.out_for(now),
                 times = latest.ejections,
                 "dials fail: out"
             );
         } else if before.is_out && !latest.is_out {
-            tracing::info!(upstream, backend, "dials succeed: in again");
+            tracing::info!(upstream, backend = name, "dials succeed: in again");
         }
     }
 }

@@ -39,7 +39,7 @@ pub fn map(
         let at = chosen.pick(key, &[], Time::default());
         let backend = at.map_or("-", |at| chosen.backend(at).name.as_str());
         // Nobody connects: each value is alone.
-        at.inspect(|at| chosen.leave(*at));
+        at.inspect(|at| chosen.live().member(*at).leave());
         writeln!(lines, "{value} {backend}").expect("a String takes every line");
     }
     writeln!(lines, "fingerprint {fingerprint:016x}").expect("a String takes every line");

@@ -4,6 +4,7 @@
 mod access_log;
 mod backends;
 mod cpus;
+mod difference;
 mod limits;
 mod load;
 mod logging;
@@ -12,13 +13,16 @@ mod passed;
 pub mod probe;
 mod proxy;
 mod pulse;
+pub mod reload;
 pub mod room;
 mod signals;
+mod state;
 pub mod systemd;
 pub mod view;
 
 pub use map::map;
 pub use proxy::{Proxy, StartError};
+pub use reload::Source;
 
 use crate::config::Config;
 use passed::Passed;
@@ -28,14 +32,14 @@ use std::process::ExitCode;
 const EX_OSERR: u8 = 71;
 
 /// Runs the proxy until a signal ends it. 0 after a drain; 71 when the operating system refused something.
-pub fn run(config: Config) -> ExitCode {
+pub fn run(config: Config, source: &Source) -> ExitCode {
     logging::start(&config.log);
     abort_on_panic();
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
     match Proxy::start_on(config, Passed::from_env()) {
-        Ok(proxy) => signals::serve(proxy),
+        Ok(proxy) => signals::serve(proxy, source),
         Err(refusal) => {
             tracing::error!("{refusal}");
             ExitCode::from(EX_OSERR)

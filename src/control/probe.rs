@@ -79,6 +79,13 @@ pub struct Target {
     pub initial: State,
 }
 
+impl Target {
+    /// Whether a probe of one is a probe of the other, whatever state they begin in.
+    pub fn is_probed_as(&self, other: &Self) -> bool {
+        self.address == other.address && self.settings == other.settings
+    }
+}
+
 /// What is called when a target goes up or down, from within the prober's task. It may add and remove targets.
 pub type OnChange = Box<dyn Fn(&Target, Change, &ProbeView)>;
 

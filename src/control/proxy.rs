@@ -1,13 +1,16 @@
 //! A running proxy: its threads, where it listens, and how to tell it to stop.
 
+mod apply;
 mod look;
 
 use super::access_log::AccessLog;
-use super::backends::{self, Watches};
+use super::backends::{self, Shared};
 use super::load::{Meter, Thread};
 use super::passed::Passed;
 use super::probe::IN_FLIGHT_MAX;
 use super::pulse::{self, Pulse};
+use super::reload::Reloads;
+use super::state::{Door, State};
 use super::systemd::Systemd;
 use super::view::Phase;
 use super::{cpus, limits};
@@ -15,14 +18,15 @@ use crate::config::{Config, Listener};
 use crate::ring::{RecvMode, SetupError, Sock, Time, Uring, UringConfig, recv_mode};
 use crate::upstream::Snapshot;
 use crate::worker::{
-    self, Board, Handover, Life, Limits, Mailbox, Message, Post, Setup, Stats, Worker,
+    self, Board, Ear, Handover, Life, Limits, Mailbox, Message, Post, Setup, Stats, Worker,
 };
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -48,11 +52,8 @@ impl From<SetupError> for StartError {
 
 /// A proxy whose workers run. Dropping it does not stop them: [`drain`](Self::drain), then [`join`](Self::join).
 pub struct Proxy {
-    config: Arc<Config>,
     recv: RecvMode,
     cpus: Vec<usize>,
-    bound: Vec<(u16, SocketAddr)>,
-    posts: Vec<Post>,
     stats: Vec<Arc<Stats>>,
     pulse: Pulse,
     board: Arc<Board>,
@@ -61,12 +62,13 @@ pub struct Proxy {
     started: Vec<Thread>,
     finished: watch::Receiver<usize>,
     limits: Arc<Limits>,
-    snapshot: Snapshot,
+    shared: Shared,
     log: AccessLog,
-    watches: Watches,
     phase: Cell<Phase>,
+    /// Held while what it goes by is changed.
+    changing: tokio::sync::Mutex<()>,
+    pub(super) reloads: Cell<Reloads>,
     began: Time,
-    configured: Time,
 }
 
 impl Proxy {
@@ -87,39 +89,43 @@ impl Proxy {
         if let Some(warning) = cpus::incoming_cpu_warning(&config.listeners, &cpus::release()) {
             tracing::warn!("{warning}");
         }
-        let (listeners, bound) = bind(&config, &cpus, passed)?;
+        let (ears, doors) = bind(&config, &cpus, passed)?;
         let (posts, mailboxes) = mailboxes(cpus.len())?;
         let limits = limits_of(&config, cpus.len());
         let log = AccessLog::start(&config.log).map_err(StartError)?;
         let (done, finished) = watch::channel(0);
-        let snapshot = Snapshot::new(Arc::clone(&config));
         let stats: Vec<_> = cpus.iter().map(|_| Arc::default()).collect();
+        let pulse = Pulse::new(&posts, &stats);
+        let snapshot = Snapshot::new(config);
+        let shared = Shared {
+            state: Rc::new(RefCell::new(State::new(snapshot, doors, began))),
+            changed: Rc::default(),
+            watches: Rc::default(),
+            posts,
+        };
         let mut proxy = Self {
             recv,
-            pulse: Pulse::new(&posts, &stats),
+            pulse,
             board: Arc::new(Board::new(cpus.len())),
             cpus,
-            bound,
-            posts,
             stats,
             threads: Vec::new(),
             started: Vec::new(),
             finished,
             limits: limits.0,
-            snapshot,
+            shared,
             log,
-            config,
-            watches: Watches::default(),
             phase: Cell::new(Phase::Serving),
+            changing: tokio::sync::Mutex::default(),
+            reloads: Cell::default(),
             began,
-            configured: began,
         };
         let (ready, started) = mpsc::channel();
-        for ((listeners, mailbox), number) in listeners.into_iter().zip(mailboxes).zip(0..) {
-            let (board, posts) = (Arc::clone(&proxy.board), proxy.posts.clone());
+        for ((ears, mailbox), number) in ears.into_iter().zip(mailboxes).zip(0..) {
+            let (board, posts) = (Arc::clone(&proxy.board), proxy.shared.posts.clone());
             let setup = Setup {
                 worker: number,
-                snapshot: proxy.snapshot.for_worker(number),
+                snapshot: proxy.shared.state.borrow().snapshot.for_worker(number),
                 listeners: Vec::new(),
                 limits: Arc::clone(&proxy.limits),
                 connections_max: limits.1,
@@ -129,7 +135,7 @@ impl Proxy {
                 journal: proxy.log.journal.clone(),
             };
             let cpu = proxy.cpus[usize::from(number)];
-            proxy.spawn(cpu, listeners, setup, ready.clone(), done.clone())?;
+            proxy.spawn(cpu, ears, setup, ready.clone(), done.clone())?;
         }
         drop(ready);
         match started.iter().collect::<Result<_, _>>() {
@@ -148,7 +154,7 @@ impl Proxy {
     fn spawn(
         &mut self,
         cpu: usize,
-        listeners: Vec<(u16, OwnedFd)>,
+        ears: Vec<(usize, u16, OwnedFd)>,
         setup: Setup,
         ready: mpsc::Sender<Result<Thread, StartError>>,
         done: watch::Sender<usize>,
@@ -158,7 +164,7 @@ impl Proxy {
         let thread = thread::Builder::new()
             .name(format!("worker-{}", setup.worker))
             .spawn(move || {
-                match prepare(cpu, listeners, setup, recv) {
+                match prepare(cpu, ears, setup, recv) {
                     Ok(worker) => {
                         // Gone when another worker failed to start: then a drain is already posted.
                         let _ = ready.send(Ok(Thread::this(number)));
@@ -194,22 +200,20 @@ impl Proxy {
     pub(super) fn listening(&self) -> String {
         let listeners: Vec<_> = self
             .addresses()
+            .into_iter()
             .map(|(name, at)| format!("{name}={at}"))
             .collect();
         listeners.join(" ")
     }
 
     /// Every bound address, with its listener's name.
-    pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        let name = |at: u16| self.config.listeners[usize::from(at)].name.as_str();
-        self.bound
-            .iter()
-            .map(move |(at, address)| (name(*at), *address))
+    pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        self.shared.state.borrow().addresses()
     }
 
     /// The configuration it runs.
-    pub fn config(&self) -> &Config {
-        &self.config
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.shared.state.borrow().snapshot.config)
     }
 
     /// Each worker's counters.
@@ -251,7 +255,7 @@ impl Proxy {
     /// Outside of a tokio-uring runtime.
     pub async fn watch_backends(&self) -> Infallible {
         let seed = u128::from(std::process::id()) << 64 | u128::from(Time::read_clock().as_nanos());
-        backends::watch(&self.snapshot, &self.posts, &self.watches, seed).await
+        backends::watch(&self.shared, seed).await
     }
 
     /// Says that it is about to stop, while it still takes clients.
@@ -273,9 +277,9 @@ impl Proxy {
     /// Stops accepting; ends the open connections evenly `over` this long, what is left at the `deadline`.
     pub fn drain(&self, over: Duration, deadline: Duration) {
         self.phase.set(Phase::Draining);
-        self.posts
-            .iter()
-            .for_each(|post| post.post(Message::Drain { over, deadline }));
+        self.shared.state.borrow_mut().let_go();
+        let drain = || Message::Drain { over, deadline };
+        self.shared.posts.iter().for_each(|post| post.post(drain()));
     }
 
     /// Waits until every worker has ended, without blocking the runtime.
@@ -297,42 +301,51 @@ impl Proxy {
     }
 }
 
-type Listeners = Vec<Vec<(u16, OwnedFd)>>;
+/// Binds everything: for each worker its sockets, and what was bound.
+/// What each worker is to listen with: the door, the listener's number, the socket.
+type Ears = Vec<Vec<(usize, u16, OwnedFd)>>;
 
 /// Binds everything: for each worker its sockets, and what was bound.
 fn bind(
     config: &Config,
     cpus: &[usize],
     mut passed: Passed,
-) -> Result<(Listeners, Vec<(u16, SocketAddr)>), StartError> {
-    let mut listeners: Vec<_> = cpus.iter().map(|_| Vec::new()).collect();
-    let mut bound = Vec::new();
-    for (rules, at) in config.listeners.iter().zip(0..) {
-        for &address in &rules.listen {
-            let made = open(rules, address, cpus, passed.take(address));
-            let (sockets, address) = made.map_err(|e| refused(&rules.name, address, &e))?;
-            bound.push((at, address));
-            for (worker, socket) in sockets {
-                listeners[worker].push((at, socket));
-            }
+) -> Result<(Ears, Vec<Door>), StartError> {
+    let mut ears: Vec<_> = cpus.iter().map(|_| Vec::new()).collect();
+    let mut doors = Vec::new();
+    for (rules, number) in config.listeners.iter().zip(0..) {
+        for &wanted in &rules.listen {
+            let door = open(rules, (number, wanted), cpus, passed.take(wanted), false)?;
+            door.share_out(doors.len(), &mut ears)
+                .map_err(|e| refused(&rules.name, wanted, &e))?;
+            doors.push(door);
         }
     }
     passed.warn_of_the_rest();
-    Ok((listeners, bound))
+    Ok((ears, doors))
 }
 
-/// The sockets of one address, each with its worker's number, and the address in fact bound.
+/// Listens at an address. `beside_us`: another listening socket of this process may have the same port.
 fn open(
     rules: &Listener,
-    address: SocketAddr,
+    (listener, wanted): (u16, SocketAddr),
     cpus: &[usize],
     passed: Vec<OwnedFd>,
-) -> io::Result<(Vec<(usize, OwnedFd)>, SocketAddr)> {
-    if !passed.is_empty() {
-        return Ok((worker::share(rules, passed, cpus.len())?, address));
-    }
-    let (sockets, address) = worker::bind(rules, address, cpus)?;
-    Ok((sockets.into_iter().enumerate().collect(), address))
+    beside_us: bool,
+) -> Result<Door, StartError> {
+    let made = if passed.is_empty() {
+        let bound = worker::bind(rules, wanted, cpus, beside_us);
+        bound.map(|(sockets, at)| (sockets.into_iter().enumerate().collect(), at))
+    } else {
+        worker::share(rules, passed, cpus.len()).map(|shares| (shares, wanted))
+    };
+    let (sockets, bound) = made.map_err(|e| refused(&rules.name, wanted, &e))?;
+    Ok(Door {
+        listener,
+        wanted,
+        bound,
+        sockets,
+    })
 }
 
 /// A mailbox for each worker, and the way into each.
@@ -370,25 +383,38 @@ fn refused(listener: &str, address: SocketAddr, error: &io::Error) -> StartError
 fn limits_of(config: &Config, workers: usize) -> (Arc<Limits>, u32) {
     /// Slots of a tag: 24 bits.
     const SLOTS_MAX: u64 = 1 << 24;
+    let limits = Arc::new(Limits::new(most(config, workers)));
+    // Room for what a reload may allow.
+    let (descriptors, sockets) = descriptors(config, workers);
+    let possible = limits::connections_max(0, descriptors, sockets);
+    let slots = possible.max(limits.open_max()).min(SLOTS_MAX - 1);
+    (limits, u32::try_from(slots).expect("24 bits"))
+}
+
+/// The most connections, with a warning where there are not descriptors for all that are wanted.
+fn most(config: &Config, workers: usize) -> u64 {
     let configured = config.process.max_connections as u64;
-    let addresses: usize = config.listeners.iter().map(|l| l.listen.len()).sum();
-    let probed = config.upstreams.iter().filter(|it| it.probe.is_some());
-    let probes: usize = probed.map(|it| it.backends.len()).sum();
-    let sockets = (workers * (addresses + 4) + probes.min(IN_FLIGHT_MAX)) as u64;
-    let descriptors = limits::raise_descriptors();
+    let (descriptors, sockets) = descriptors(config, workers);
     if let Some(warning) = limits::shortage(configured, descriptors, sockets) {
         tracing::warn!("{warning}");
     }
-    let max = limits::connections_max(configured, descriptors, sockets);
-    let per_listener = config.listeners.iter().map(|l| l.max_connections as u64);
-    let slots = u32::try_from(max.min(SLOTS_MAX - 1)).expect("24 bits");
-    (Arc::new(Limits::new(max, per_listener)), slots)
+    limits::connections_max(configured, descriptors, sockets)
+}
+
+/// Descriptors that there may be, and those that are no connections'.
+fn descriptors(config: &Config, workers: usize) -> (u64, u64) {
+    let addresses: usize = config.listeners.iter().map(|l| l.listen.len()).sum();
+    let probed = config.upstreams.iter().filter(|it| it.probe.is_some());
+    let probes: usize = probed.map(|it| it.backends.len()).sum();
+    // Of each listening socket control keeps a copy.
+    let sockets = workers * (2 * addresses + 4) + probes.min(IN_FLIGHT_MAX);
+    (limits::raise_descriptors(), sockets as u64)
 }
 
 /// Makes a worker on its own thread. It owns the listening sockets only when nothing can be refused any more.
 fn prepare(
     cpu: usize,
-    listeners: Vec<(u16, OwnedFd)>,
+    ears: Vec<(usize, u16, OwnedFd)>,
     mut setup: Setup,
     recv: RecvMode,
 ) -> Result<Worker<Uring>, StartError> {
@@ -402,8 +428,12 @@ fn prepare(
         spin: setup.snapshot.config.process.spin,
         ..UringConfig::default()
     })?;
-    let owned = |(at, socket)| (at, Sock::from(socket));
-    setup.listeners = listeners.into_iter().map(owned).collect();
+    let owned = |(door, listener, socket)| Ear {
+        door,
+        listener,
+        sock: Sock::from(socket),
+    };
+    setup.listeners = ears.into_iter().map(owned).collect();
     Ok(Worker::new(ring, setup))
 }
 

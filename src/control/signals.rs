@@ -1,14 +1,16 @@
 //! The control thread: waits for signals inside one tokio-uring runtime, drains, ends.
 
 use super::Proxy;
+use super::reload::Source;
 use super::systemd::Systemd;
+use crate::ring::Time;
 use std::convert::Infallible;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Says that it is ready, serves until SIGTERM or SIGINT, drains, and says how to exit. A second of these ends the process at once.
-pub(super) fn serve(proxy: Proxy) -> ExitCode {
+pub(super) fn serve(proxy: Proxy, source: &Source) -> ExitCode {
     let systemd = Systemd::from_env();
     let outcome = tokio_uring::start(async {
         let mut signals = Signals::listen()?;
@@ -16,7 +18,7 @@ pub(super) fn serve(proxy: Proxy) -> ExitCode {
         proxy.announce();
         systemd.ready(&format!("serving {}", proxy.listening()));
         tokio::select! {
-            () = until_drained(&proxy, &mut signals, &systemd) => {}
+            () = until_drained(&proxy, source, &mut signals, &systemd) => {}
             never = proxy.watch_workers(&systemd) => match never {},
             never = proxy.watch_load() => match never {},
             never = proxy.watch_backends() => match never {},
@@ -32,15 +34,38 @@ pub(super) fn serve(proxy: Proxy) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-async fn until_drained(proxy: &Proxy, signals: &mut Signals, systemd: &Systemd) {
-    signals.stop().await;
+async fn until_drained(proxy: &Proxy, source: &Source, signals: &mut Signals, systemd: &Systemd) {
+    while let Some(signalled) = signals.next().await.but_stop() {
+        obey(signalled, proxy, source, systemd).await;
+    }
     tokio::select! {
         () = drain(proxy, systemd) => {}
         never = tell_progress(proxy, systemd) => match never {},
-        () = signals.stop() => {
+        () = second_stop(signals) => {
             tracing::warn!(cut = proxy.open(), "second signal: ending at once");
             std::process::exit(0);
         }
+    }
+}
+
+async fn obey(signalled: Request, proxy: &Proxy, source: &Source, systemd: &Systemd) {
+    match signalled {
+        Request::Reload => {
+            systemd.reloading(Time::read_clock());
+            // What came of it is in the log.
+            let _ = proxy.reload(source).await;
+            systemd.ready(&format!("serving {}", proxy.listening()));
+        }
+        Request::Upgrade => {
+            tracing::warn!("SIGUSR2 ignored: upgrade is not supported yet");
+        }
+    }
+}
+
+/// Waits for a signal to stop while it stops already. The others come too late.
+async fn second_stop(signals: &mut Signals) {
+    while let Some(signalled) = signals.next().await.but_stop() {
+        tracing::warn!("{signalled:?} ignored: the proxy is draining");
     }
 }
 
@@ -53,7 +78,8 @@ async fn tell_progress(proxy: &Proxy, systemd: &Systemd) -> Infallible {
 }
 
 async fn drain(proxy: &Proxy, systemd: &Systemd) {
-    let process = &proxy.config().process;
+    let config = proxy.config();
+    let process = &config.process;
     let (delay, over, deadline) = (
         process.drain_delay,
         process.drain_over,
@@ -94,19 +120,37 @@ impl Signals {
         })
     }
 
-    /// Waits for a signal to stop. The others are answered here: by default they would kill the process.
-    async fn stop(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => {
-                    tracing::warn!("SIGHUP ignored: reload is not supported yet; restart to change the configuration");
-                }
-                _ = self.upgrade.recv() => {
-                    tracing::warn!("SIGUSR2 ignored: upgrade is not supported yet");
-                }
-            }
+    async fn next(&mut self) -> Signalled {
+        tokio::select! {
+            _ = self.terminate.recv() => Signalled::Stop,
+            _ = self.interrupt.recv() => Signalled::Stop,
+            _ = self.hangup.recv() => Signalled::Other(Request::Reload),
+            _ = self.upgrade.recv() => Signalled::Other(Request::Upgrade),
+        }
+    }
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Signalled {
+    Stop,
+    Other(Request),
+}
+
+/// What else but an end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Request {
+    /// SIGHUP.
+    Reload,
+    /// SIGUSR2.
+    Upgrade,
+}
+
+impl Signalled {
+    fn but_stop(self) -> Option<Request> {
+        match self {
+            Self::Stop => None,
+            Self::Other(request) => Some(request),
         }
     }
 }

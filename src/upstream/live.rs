@@ -7,8 +7,9 @@
 
 use super::health::State;
 use crate::balance::SlowStart;
-use crate::config::AdminState;
+use crate::config::{AdminState, Backend, InitialHealth, Upstream};
 use crate::ring::Time;
+use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicU8, AtomicU32, AtomicU64,
     Ordering::{AcqRel, Relaxed},
@@ -67,15 +68,18 @@ pub(super) enum Demand {
 
 /// All backends of an upstream, by their places in the configuration.
 #[derive(Debug)]
-pub struct Live(Box<[Row]>);
+pub struct Live(Box<[Arc<Member>]>);
 
-/// One backend. Alone on its pair of cache lines: every worker writes to it.
+/// One backend while the process runs, however often the configuration changes around it. Alone on its pairs of cache
+/// lines: every worker writes to it.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub(super) struct Row {
+pub struct Member {
+    upstream: Arc<str>,
+    name: Box<str>,
     open: AtomicU64,
     /// Seats; 0 is any number.
-    most: u64,
+    most: AtomicU64,
     opened: AtomicU64,
     failed: AtomicU64,
     admin: AtomicU8,
@@ -95,67 +99,139 @@ pub(super) struct Row {
 }
 
 impl Live {
-    /// Rows for backends with so many seats each (0: any number), as the operator and the probes want them to begin.
-    pub fn new(backends: impl IntoIterator<Item = (u64, AdminState, bool)>) -> Self {
-        let row = |(most, admin, is_down): (u64, AdminState, bool)| Row {
-            most,
-            admin: AtomicU8::new(code(admin)),
-            down: AtomicBool::new(is_down),
-            ..Row::default()
-        };
-        Self(backends.into_iter().map(row).collect())
+    /// Backends that nobody has connections to yet, as the operator and the probes want them to begin.
+    pub fn new(name: &Arc<str>, settings: &Upstream) -> Self {
+        let member = |backend| Arc::new(Member::new(name, settings, backend));
+        Self(settings.backends.iter().map(member).collect())
     }
 
-    pub(super) fn row(&self, at: u16) -> &Row {
+    /// What is known of the backends of other settings, of which `before` and `after` are the old and the new. A backend
+    /// with another address is another backend.
+    pub(super) fn next(
+        &self,
+        name: &Arc<str>,
+        (before, after): (&Upstream, &Upstream),
+        now: Time,
+    ) -> Self {
+        let same = |new: &Backend| {
+            let mut all = before.backends.iter().zip(&self.0);
+            all.find(|(old, _)| old.name == new.name && old.address == new.address)
+        };
+        let next = |new| match same(new) {
+            Some((old, member)) => {
+                member.follow((before, after), (old, new), now);
+                Arc::clone(member)
+            }
+            None => {
+                let member = Member::new(name, after, new);
+                member.start.begin(now);
+                Arc::new(member)
+            }
+        };
+        Self(after.backends.iter().map(next).collect())
+    }
+
+    /// What is known of the backend at a place.
+    pub fn member(&self, at: u16) -> &Arc<Member> {
         &self.0[usize::from(at)]
     }
 
-    /// Connections open to a backend, dials in flight included.
-    pub fn open(&self, at: u16) -> u64 {
-        self.row(at).open.load(Relaxed)
+    /// All of them, by their places.
+    pub fn members(&self) -> &[Arc<Member>] {
+        &self.0
+    }
+}
+
+impl Member {
+    fn new(name: &Arc<str>, upstream: &Upstream, backend: &Backend) -> Self {
+        Self {
+            upstream: Arc::clone(name),
+            name: backend.name.as_str().into(),
+            most: AtomicU64::new(backend.max_connections as u64),
+            admin: AtomicU8::new(code(backend.state)),
+            down: AtomicBool::new(starts_down(upstream)),
+            ..Self::default()
+        }
+    }
+
+    /// The operator has written something else. What an admin has said since stands unless the file says otherwise than
+    /// it did.
+    fn follow(
+        &self,
+        (before, after): (&Upstream, &Upstream),
+        (old, new): (&Backend, &Backend),
+        now: Time,
+    ) {
+        self.most.store(new.max_connections as u64, Relaxed);
+        if old.state != new.state {
+            self.set_admin(new.state);
+        }
+        // Nobody is left to say that it is up again.
+        if before.probe.is_some() && after.probe.is_none() {
+            self.set_down(false, now);
+        }
+    }
+
+    /// The name of its upstream.
+    pub fn upstream(&self) -> &Arc<str> {
+        &self.upstream
+    }
+
+    /// Its own.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Connections open to it, dials in flight included.
+    pub fn open(&self) -> u64 {
+        self.open.load(Relaxed)
     }
 
     /// Connections that were ever dialed to it.
-    pub fn opened(&self, at: u16) -> u64 {
-        self.row(at).opened.load(Relaxed)
+    pub fn opened(&self) -> u64 {
+        self.opened.load(Relaxed)
     }
 
     /// Dials that failed.
-    pub fn failed(&self, at: u16) -> u64 {
-        self.row(at).failed.load(Relaxed)
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Relaxed)
     }
 
     /// How often failed dials took it out.
-    pub fn ejections(&self, at: u16) -> u64 {
-        self.row(at).ejections.load(Relaxed)
+    pub fn ejections(&self) -> u64 {
+        self.ejections.load(Relaxed)
     }
 
     /// Whether failed dials took it out and none has succeeded since.
-    pub fn is_out(&self, at: u16) -> bool {
-        self.row(at).out_until.load(Relaxed) != IN
+    pub fn is_out(&self) -> bool {
+        self.out_until.load(Relaxed) != IN
     }
 
     /// For how long it is still out.
-    pub fn out_for(&self, at: u16, now: Time) -> Duration {
-        Time::from_nanos(self.row(at).out_until.load(Relaxed)) - now
-    }
-
-    /// Whether it may get a connection now.
-    pub fn standing(&self, at: u16, now: Time) -> Standing {
-        self.row(at).standing(now)
+    pub fn out_for(&self, now: Time) -> Duration {
+        Time::from_nanos(self.out_until.load(Relaxed)) - now
     }
 
     /// What the operator wants.
-    pub fn admin(&self, at: u16) -> AdminState {
-        admin(self.row(at).admin.load(Relaxed))
+    pub fn admin(&self) -> AdminState {
+        admin(self.admin.load(Relaxed))
     }
 
     /// What probes and dials say, whatever the operator wants.
-    pub fn health(&self, at: u16, now: Time) -> State {
-        if self.row(at).is_well(now) {
+    pub fn health(&self, now: Time) -> State {
+        if self.is_well(now) {
             State::Up
         } else {
             State::Down
+        }
+    }
+
+    /// What probes say alone.
+    pub fn probed(&self) -> State {
+        if self.down.load(Relaxed) {
+            State::Down
+        } else {
+            State::Up
         }
     }
 
@@ -163,60 +239,56 @@ impl Live {
     ///
     /// # Panics
     /// When none is taken: a connection left twice.
-    pub fn leave(&self, at: u16) {
-        let before = self.row(at).open.fetch_sub(1, Relaxed);
-        assert!(before > 0, "a connection left backend {at} twice");
+    pub fn leave(&self) {
+        let before = self.open.fetch_sub(1, Relaxed);
+        assert!(before > 0, "a connection left {self:?} twice");
     }
 
     /// A dial succeeded.
-    pub fn on_connected(&self, at: u16, now: Time) {
-        let row = self.row(at);
+    pub fn on_connected(&self, now: Time) {
         // Mostly nothing has failed, and then nothing is written.
-        if row.fails.load(Relaxed) > 0 {
-            row.fails.store(0, Relaxed);
+        if self.fails.load(Relaxed) > 0 {
+            self.fails.store(0, Relaxed);
         }
-        if row.out_until.load(Relaxed) != IN && row.out_until.swap(IN, AcqRel) != IN {
-            row.take_back(now);
+        if self.out_until.load(Relaxed) != IN && self.out_until.swap(IN, AcqRel) != IN {
+            self.take_back(now);
         }
     }
 
     /// A dial failed, for a reason that is the backend's.
-    pub fn on_failed(&self, at: u16, terms: Terms, now: Time) {
-        let row = self.row(at);
-        row.failed.fetch_add(1, Relaxed);
-        let fails = row.fails.fetch_add(1, Relaxed).saturating_add(1);
+    pub fn on_failed(&self, terms: Terms, now: Time) {
+        self.failed.fetch_add(1, Relaxed);
+        let fails = self.fails.fetch_add(1, Relaxed).saturating_add(1);
         let is_enough = terms.max_fails > 0 && fails >= terms.max_fails;
-        if is_enough && row.out_until.load(Relaxed) == IN {
-            row.take_out(terms.fail_timeout, now);
+        if is_enough && self.out_until.load(Relaxed) == IN {
+            self.take_out(terms.fail_timeout, now);
         }
     }
 
     /// What probes say. Whether that is news.
-    pub fn set_down(&self, at: u16, is_down: bool, now: Time) -> bool {
-        let row = self.row(at);
-        let is_news = row.down.swap(is_down, AcqRel) != is_down;
+    pub fn set_down(&self, is_down: bool, now: Time) -> bool {
+        let is_news = self.down.swap(is_down, AcqRel) != is_down;
         if is_news && !is_down {
-            row.fails.store(0, Relaxed);
-            row.out_until.store(IN, Relaxed);
-            row.take_back(now);
+            self.fails.store(0, Relaxed);
+            self.out_until.store(IN, Relaxed);
+            self.take_back(now);
         }
         is_news
     }
 
     /// What the operator wants.
-    pub fn set_admin(&self, at: u16, admin: AdminState) {
-        self.row(at).admin.store(code(admin), Relaxed);
+    pub fn set_admin(&self, admin: AdminState) {
+        self.admin.store(code(admin), Relaxed);
     }
-}
 
-impl Row {
-    pub(super) fn standing(&self, now: Time) -> Standing {
+    /// Whether it may get a connection now.
+    pub fn standing(&self, now: Time) -> Standing {
         let admin = self.admin.load(Relaxed);
         if admin == code(AdminState::Maint) {
             Standing::Maint
         } else if admin == code(AdminState::Drain) {
             Standing::Drain
-        } else if self.most > 0 && self.open.load(Relaxed) >= self.most {
+        } else if self.is_full(self.open()) {
             Standing::Full
         } else if self.down.load(Relaxed) {
             Standing::Down
@@ -229,6 +301,11 @@ impl Row {
 
     fn is_well(&self, now: Time) -> bool {
         !self.down.load(Relaxed) && self.out_until.load(Relaxed) <= now.as_nanos()
+    }
+
+    fn is_full(&self, open: u64) -> bool {
+        let most = self.most.load(Relaxed);
+        most > 0 && open >= most
     }
 
     /// When it was last taken back, if ever.
@@ -259,7 +336,7 @@ impl Row {
         if is_paced && !self.start.take(now, terms.slow_start) {
             return false;
         }
-        let one_more = |open| (self.most == 0 || open < self.most).then_some(open + 1);
+        let one_more = |open| (!self.is_full(open)).then_some(open + 1);
         if self.open.fetch_update(Relaxed, Relaxed, one_more).is_err() {
             return false;
         }
@@ -315,6 +392,11 @@ impl Row {
     }
 }
 
+fn starts_down(upstream: &Upstream) -> bool {
+    let probe = upstream.probe.as_ref();
+    probe.is_some_and(|probe| probe.initial == InitialHealth::Down)
+}
+
 const fn code(state: AdminState) -> u8 {
     match state {
         AdminState::Ready => 0,
@@ -335,6 +417,7 @@ const fn admin(code: u8) -> AdminState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
 
     const TERMS: Terms = Terms {
         max_fails: 3,
@@ -342,34 +425,37 @@ mod tests {
         slow_start: Duration::ZERO,
     };
 
-    fn one(most: u64) -> Live {
-        Live::new([(most, AdminState::Ready, false)])
+    fn one(most: usize) -> Member {
+        let mut backend = Backend::new(SocketAddr::from(([192, 0, 2, 1], 80)));
+        backend.max_connections = most;
+        let upstream = Upstream::new("u".to_owned(), Vec::new());
+        Member::new(&"u".into(), &upstream, &backend)
     }
 
     fn at(seconds: u64) -> Time {
         Time::default() + Duration::from_secs(1_000 + seconds)
     }
 
-    fn take(live: &Live, now: Time) -> bool {
-        live.row(0).take(Demand::Paced, TERMS, now)
+    fn take(live: &Member, now: Time) -> bool {
+        live.take(Demand::Paced, TERMS, now)
     }
 
-    fn fail(live: &Live, times: u32, now: Time) {
-        (0..times).for_each(|_| live.on_failed(0, TERMS, now));
+    fn fail(live: &Member, times: u32, now: Time) {
+        (0..times).for_each(|_| live.on_failed(TERMS, now));
     }
 
     #[test]
     fn failures_in_a_row_take_a_backend_out_until_its_time_is_over() {
         let live = one(0);
         fail(&live, 2, at(0));
-        assert_eq!(live.standing(0, at(0)), Standing::Up);
-        live.on_connected(0, at(0));
+        assert_eq!(live.standing(at(0)), Standing::Up);
+        live.on_connected(at(0));
         fail(&live, 2, at(0));
-        assert_eq!(live.standing(0, at(0)), Standing::Up, "not in a row");
+        assert_eq!(live.standing(at(0)), Standing::Up, "not in a row");
         fail(&live, 1, at(0));
-        assert_eq!(live.standing(0, at(9)), Standing::Out);
-        assert_eq!(live.standing(0, at(10)), Standing::Up);
-        assert_eq!((live.failed(0), live.ejections(0)), (5, 1));
+        assert_eq!(live.standing(at(9)), Standing::Out);
+        assert_eq!(live.standing(at(10)), Standing::Up);
+        assert_eq!((live.failed(), live.ejections()), (5, 1));
     }
 
     #[test]
@@ -377,12 +463,12 @@ mod tests {
         let live = one(0);
         fail(&live, 3, at(0));
         assert!(take(&live, at(10)));
-        assert_eq!(live.standing(0, at(10)), Standing::Out);
-        live.on_failed(0, TERMS, at(11));
-        assert_eq!(live.standing(0, at(19)), Standing::Out);
+        assert_eq!(live.standing(at(10)), Standing::Out);
+        live.on_failed(TERMS, at(11));
+        assert_eq!(live.standing(at(19)), Standing::Out);
         assert!(take(&live, at(20)), "the next one tries");
-        live.on_connected(0, at(20));
-        assert_eq!(live.standing(0, at(20)), Standing::Up);
+        live.on_connected(at(20));
+        assert_eq!(live.standing(at(20)), Standing::Up);
         assert!(take(&live, at(20)) && take(&live, at(20)));
     }
 
@@ -392,9 +478,9 @@ mod tests {
         assert!(take(&live, at(0)));
         fail(&live, 3, at(0));
         assert!(!take(&live, at(10)), "the seat is still taken");
-        live.leave(0);
+        live.leave();
         assert!(take(&live, at(10)));
-        assert_eq!((live.open(0), live.opened(0)), (1, 2));
+        assert_eq!((live.open(), live.opened()), (1, 2));
     }
 
     #[test]
@@ -411,7 +497,7 @@ mod tests {
                 .count()
         });
         assert_eq!(let_in, 1);
-        assert_eq!(live.open(0), 1);
+        assert_eq!(live.open(), 1);
     }
 
     #[test]
@@ -421,16 +507,16 @@ mod tests {
         for _ in 0..6 {
             fail(&live, 3, at(now));
             let back = (now..)
-                .find(|&s| live.standing(0, at(s)) == Standing::Up)
+                .find(|&s| live.standing(at(s)) == Standing::Up)
                 .unwrap();
             times.push(back - now);
-            live.on_connected(0, at(back));
+            live.on_connected(at(back));
             now = back + 1;
         }
         assert_eq!(times, [10, 20, 40, 80, 80, 80]);
         now += 1_000;
         fail(&live, 3, at(now));
-        assert_eq!(live.standing(0, at(now + 10)), Standing::Up, "it was calm");
+        assert_eq!(live.standing(at(now + 10)), Standing::Up, "it was calm");
     }
 
     #[test]
@@ -441,36 +527,36 @@ mod tests {
                 scope.spawn(|| (0..100).filter(|_| take(&live, at(0))).count());
             }
         });
-        assert_eq!((live.open(0), live.opened(0)), (100, 100));
-        assert_eq!(live.standing(0, at(0)), Standing::Full);
-        live.leave(0);
+        assert_eq!((live.open(), live.opened()), (100, 100));
+        assert_eq!(live.standing(at(0)), Standing::Full);
+        live.leave();
         assert!(take(&live, at(0)) && !take(&live, at(0)));
     }
 
     #[test]
     fn what_the_operator_wants_comes_before_what_probes_say() {
-        let live = Live::new([(0, AdminState::Maint, true)]);
-        assert_eq!(live.standing(0, at(0)), Standing::Maint);
-        assert_eq!(live.admin(0), AdminState::Maint);
-        live.set_admin(0, AdminState::Drain);
-        assert_eq!(live.standing(0, at(0)), Standing::Drain);
-        assert_eq!(live.admin(0), AdminState::Drain);
-        live.set_admin(0, AdminState::Ready);
-        assert_eq!(live.standing(0, at(0)), Standing::Down);
+        let live = one(0);
+        live.set_admin(AdminState::Maint);
+        assert!(live.set_down(true, at(0)));
+        assert_eq!(live.standing(at(0)), Standing::Maint);
+        live.set_admin(AdminState::Drain);
+        assert_eq!(live.standing(at(0)), Standing::Drain);
+        live.set_admin(AdminState::Ready);
+        assert_eq!(live.standing(at(0)), Standing::Down);
         assert_eq!(
-            (live.admin(0), live.health(0, at(0))),
+            (live.admin(), live.health(at(0))),
             (AdminState::Ready, State::Down)
         );
-        assert!(live.set_down(0, false, at(0)) && !live.set_down(0, false, at(0)));
-        assert_eq!(live.standing(0, at(0)), Standing::Up);
+        assert!(live.set_down(false, at(0)) && !live.set_down(false, at(0)));
+        assert_eq!(live.standing(at(0)), Standing::Up);
     }
 
     #[test]
     fn a_probe_that_passes_again_makes_up_for_failed_dials() {
         let live = one(0);
         fail(&live, 3, at(0));
-        live.set_down(0, true, at(1));
-        live.set_down(0, false, at(2));
-        assert_eq!(live.standing(0, at(2)), Standing::Up);
+        live.set_down(true, at(1));
+        live.set_down(false, at(2));
+        assert_eq!(live.standing(at(2)), Standing::Up);
     }
 }

@@ -1,58 +1,31 @@
 //! A named set of backends and how one is chosen: the upstream by a listener's routes, the backend by the upstream's
-//! policy among those that may get a connection. And the snapshot that control hands to workers.
+//! policy among those that may get a connection. And the [`Snapshot`] that control hands to workers.
 
 mod facts;
 mod hashed;
 pub mod health;
 mod live;
 mod pick;
+mod snapshot;
 mod tier;
 
 pub use facts::Facts;
 pub use hashed::Hashed;
-pub use live::{Live, Standing, Terms};
+pub use live::{Live, Member, Standing, Terms};
+pub use snapshot::{Current, Seats, Site, Snapshot};
 
-use crate::config::{Backend, Balance, Config, HashKey, InitialHealth, Upstream as Settings};
+use crate::config::{Backend, Balance, HashKey, Upstream as Settings};
 use crate::ring::Time;
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tier::Tier;
 
-/// Everything a worker needs to know. Each worker has a copy of its own, which only what is [`Live`] changes under; a
-/// connection keeps the one it began with.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    /// What the operator wrote.
-    pub config: Arc<Config>,
-    /// In the order of the configuration.
-    pub upstreams: Vec<Upstream>,
-}
-
-impl Snapshot {
-    /// Builds the tables; nobody has connections yet.
-    pub fn new(config: Arc<Config>) -> Self {
-        let upstreams = (0..config.upstreams.len())
-            .map(|at| Upstream::new(&config, at))
-            .collect();
-        Self { config, upstreams }
-    }
-
-    /// A copy for one worker: the same tables and the same live state, and a start of its own where policies remember.
-    pub fn for_worker(&self, worker: u16) -> Self {
-        let mut copy = self.clone();
-        for upstream in &mut copy.upstreams {
-            upstream.start(worker);
-        }
-        copy
-    }
-}
-
 /// An upstream: its settings, its tables, and what is known of its backends.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    config: Arc<Config>,
-    at: usize,
+    name: Arc<str>,
+    settings: Arc<Settings>,
     ordinary: Tier,
     /// Those that only get what no ordinary one may have, if there are any.
     backup: Option<Tier>,
@@ -62,8 +35,13 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    fn new(config: &Arc<Config>, at: usize) -> Self {
-        let settings = &config.upstreams[at];
+    fn new(settings: &Settings) -> Self {
+        let name = settings.name.as_str().into();
+        let live = Live::new(&name, settings);
+        Self::with(name, settings, Arc::new(live))
+    }
+
+    fn with(name: Arc<str>, settings: &Settings, live: Arc<Live>) -> Self {
         let places = |backup: bool| -> Box<[u16]> {
             let all = settings.backends.iter().zip(0..);
             all.filter(|(backend, _)| backend.backup == backup)
@@ -71,20 +49,28 @@ impl Upstream {
                 .collect()
         };
         let backups = places(true);
-        let probe = settings.probe.as_ref();
-        let starts_down = probe.is_some_and(|probe| probe.initial == InitialHealth::Down);
-        let rows = settings
-            .backends
-            .iter()
-            .map(|backend| (backend.max_connections as u64, backend.state, starts_down));
         Self {
-            config: Arc::clone(config),
-            at,
+            name,
             ordinary: Tier::new(settings, places(false)),
             backup: (!backups.is_empty()).then(|| Tier::new(settings, backups)),
-            live: Arc::new(Live::new(rows)),
+            live,
             turn: Cell::new(0),
+            settings: Arc::new(settings.clone()),
         }
+    }
+
+    /// The same with other settings: itself if they are not. Backends that it still has keep what is known of them.
+    fn next(&self, settings: &Settings, now: Time) -> Self {
+        if *self.settings == *settings {
+            return self.clone();
+        }
+        let live = self.live.next(&self.name, (&self.settings, settings), now);
+        Self::with(Arc::clone(&self.name), settings, Arc::new(live))
+    }
+
+    /// Whether both are copies of one.
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.live, &other.live)
     }
 
     fn start(&mut self, worker: u16) {
@@ -95,9 +81,14 @@ impl Upstream {
         }
     }
 
+    /// Unique among upstreams.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// What the operator wrote.
     pub fn settings(&self) -> &Settings {
-        &self.config.upstreams[self.at]
+        &self.settings
     }
 
     /// A backend by its place.
@@ -145,19 +136,9 @@ impl Upstream {
         Some(SocketAddr::new(*ip, 0))
     }
 
-    /// A dial of a backend succeeded.
-    pub fn on_connected(&self, at: u16, now: Time) {
-        self.live.on_connected(at, now);
-    }
-
-    /// A dial of a backend failed, for a reason that is the backend's.
-    pub fn on_failed(&self, at: u16, now: Time) {
-        self.live.on_failed(at, self.terms(), now);
-    }
-
-    /// A connection that was [picked](Self::pick) for a backend is over, or was never made.
-    pub fn leave(&self, at: u16) {
-        self.live.leave(at);
+    /// A dial of one of its backends failed, for a reason that is the backend's.
+    pub fn on_failed(&self, backend: &Member, now: Time) {
+        backend.on_failed(self.terms(), now);
     }
 
     /// A number that two boxes share exactly when a hash decides and they choose alike.

@@ -24,17 +24,20 @@ struct Choice<'a> {
 
 impl Facts for Choice<'_> {
     fn open(&self, at: u16) -> u64 {
-        self.live.open(at)
+        self.live.member(at).open()
     }
 
     fn is_usable(&self, at: u16) -> bool {
-        let meets = self.live.row(at).meets(self.demand, self.terms, self.now);
+        let meets = self
+            .live
+            .member(at)
+            .meets(self.demand, self.terms, self.now);
         meets && !self.tried.contains(&at) && !self.lost.contains(&at)
     }
 }
 
 impl Upstream {
-    /// The backend for one more connection, whose seat is [left](Live::leave) when the connection ends: by the key where a
+    /// The backend for one more connection, whose seat is [left](super::Member::leave) when the connection ends: by the key where a
     /// hash decides, never one of those already tried.
     ///
     /// Backups only get what no ordinary backend may have. When nobody at all is up, `all_down` decides.
@@ -73,7 +76,7 @@ impl Upstream {
         };
         while !choice.lost.is_full() {
             let at = tier.pick(key, &choice)?;
-            if self.live.row(at).take(demand, choice.terms, now) {
+            if self.live.member(at).take(demand, choice.terms, now) {
                 return Some(at);
             }
             choice.lost.push(at);
@@ -134,9 +137,9 @@ mod tests {
     fn nobody_goes_to_a_backend_that_is_down_drained_or_in_maintenance_and_all_go_somewhere() {
         for balance in ALL {
             let it = upstream(balance, |_| {});
-            it.live().set_down(0, true, now());
-            it.live().set_admin(1, AdminState::Drain);
-            it.live().set_admin(2, AdminState::Maint);
+            it.live().member(0).set_down(true, now());
+            it.live().member(1).set_admin(AdminState::Drain);
+            it.live().member(2).set_admin(AdminState::Maint);
             assert_eq!(picked(&it), [3; 400], "{balance:?}");
         }
     }
@@ -164,8 +167,8 @@ mod tests {
         for balance in ALL {
             for (all_down, found) in [(AllDown::TryAll, true), (AllDown::Refuse, false)] {
                 let it = upstream(balance, |settings| settings.all_down = all_down);
-                it.live().set_admin(0, AdminState::Maint);
-                assert!((1..4).all(|at| it.live().set_down(at, true, now())));
+                it.live().member(0).set_admin(AdminState::Maint);
+                assert!((1..4).all(|at| it.live().member(at).set_down(true, now())));
                 let all = picked(&it);
                 assert_eq!(!all.is_empty(), found, "{balance:?}");
                 assert!(!all.contains(&0), "{balance:?}: not even then");
@@ -191,8 +194,8 @@ mod tests {
         for balance in ALL {
             let slow = |settings: &mut Settings| settings.slow_start = Duration::from_secs(10);
             let it = upstream(balance, slow);
-            it.live().set_down(2, true, now());
-            it.live().set_down(2, false, now());
+            it.live().member(2).set_down(true, now());
+            it.live().member(2).set_down(false, now());
             let all = picked(&it);
             assert_eq!(all.len(), 400, "{balance:?}");
             assert!(
@@ -201,7 +204,7 @@ mod tests {
             );
             [0, 1, 3]
                 .into_iter()
-                .for_each(|at| it.live().set_admin(at, AdminState::Maint));
+                .for_each(|at| it.live().member(at).set_admin(AdminState::Maint));
             assert_eq!(picked(&it), [2; 400], "{balance:?}: it is all there is");
         }
     }
@@ -215,7 +218,10 @@ mod tests {
                 (0..400).all(|_| it.pick(7, &[], now()).is_some()),
                 "one key alone"
             );
-            assert!((0..4).all(|at| it.live().open(at) <= 125), "{balance:?}");
+            assert!(
+                (0..4).all(|at| it.live().member(at).open() <= 125),
+                "{balance:?}"
+            );
         }
     }
 
@@ -227,6 +233,6 @@ mod tests {
         for key in 0..200 {
             assert!(it.pick(key, &[], now()).is_some() && other.pick(key, &[], now()).is_some());
         }
-        assert_eq!([0, 1, 2, 3].map(|at| it.live().open(at)), [100; 4]);
+        assert_eq!([0, 1, 2, 3].map(|at| it.live().member(at).open()), [100; 4]);
     }
 }

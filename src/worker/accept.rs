@@ -1,5 +1,6 @@
 //! A listening socket of one worker: armed, pausing after an error, or on its way out. Never spins, never goes deaf.
 
+use super::mailbox::Ear;
 use crate::ring::{Errno, Op, OpKind, Ops, Sock, Tag, Time};
 use std::time::Duration;
 
@@ -11,7 +12,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Accepting {
-    /// Its place in the configuration's listeners.
+    /// Which address this is.
+    pub(super) door: usize,
+    /// Its listener's number.
     pub(super) listener: u16,
     state: State,
     pause: Duration,
@@ -31,8 +34,14 @@ enum State {
 }
 
 impl Accepting {
-    pub(super) fn new(listener: u16, sock: Sock) -> Self {
+    pub(super) fn new(ear: Ear) -> Self {
+        let Ear {
+            door,
+            listener,
+            sock,
+        } = ear;
         Self {
+            door,
             listener,
             state: State::Open(sock),
             pause: PAUSE_MIN,

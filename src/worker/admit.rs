@@ -6,6 +6,7 @@ use super::{Worker, listener_tag};
 use crate::config::AcceptProxy;
 use crate::conn::{self, Accepted, Connection, Household};
 use crate::ring::{Errno, Op, Ring, Sock, Time};
+use crate::upstream::{Seats, Site};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -38,13 +39,14 @@ impl<R: Ring> Worker<R> {
             self.stats.rejected_draining.add(1);
             return self.ops.push(Op::Close { sock, reset: false });
         }
-        if !self.limits.acquire(listener) {
+        let site = &self.current.sites[usize::from(listener)];
+        if !self.limits.acquire(&site.seats) {
             self.stats.rejected_limit.add(1);
             return self.ops.push(Op::Close { sock, reset: true });
         }
         self.listeners[place].on_success();
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let rules = &self.snapshot.config.listeners[usize::from(listener)];
+        let rules = &site.rules;
         // Who comes through a proxy is known only after its header.
         let counted = match rules.proxy_protocol {
             AcceptProxy::Off => {
@@ -55,19 +57,21 @@ impl<R: Ring> Worker<R> {
         let counted = match counted {
             Ok(counted) => counted,
             Err(rejection) => {
-                self.limits.release(listener);
+                self.limits.release(&site.seats);
                 self.stats.on_rejected(rejection);
                 return self.ops.push(Op::Close { sock, reset: true });
             }
         };
         let arrival = Arrival {
+            version: self.version,
             listener,
             sock,
             peer,
             at: now,
             counted,
         };
-        if rules.incoming_cpu {
+        let stays = rules.incoming_cpu;
+        if stays {
             self.handover.keep();
             self.adopt(arrival, now);
         } else if let Some(arrival) = self.handover.place(arrival) {
@@ -89,37 +93,40 @@ impl<R: Ring> Worker<R> {
 
     /// Makes a connection of a client that is counted here and has its place.
     pub(super) fn adopt(&mut self, arrival: Arrival, now: Time) {
+        let Some(current) = self.rules_of(arrival.version).map(Rc::clone) else {
+            return self.early.push(arrival);
+        };
+        let site = Rc::clone(&current.sites[usize::from(arrival.listener)]);
         if self.drain.is_some() {
             self.stats.rejected_draining.add(1);
-            return self.turn_away(arrival, false, now);
+            return self.turn_away(arrival, &site, false, now);
         }
         if self.connections.is_full() {
             self.stats.rejected_limit.add(1);
-            return self.turn_away(arrival, true, now);
+            return self.turn_away(arrival, &site, true, now);
         }
         let Arrival {
-            listener,
             sock,
             peer,
             at,
             counted,
+            ..
         } = arrival;
         self.stats.accepted.add(1);
         self.accepted += 1;
         // 40 bits of sequence below the worker: below 2^53, so that JSON readers with floating numbers keep it whole.
         let id = u64::from(self.worker) << 40 | self.accepted;
-        let snapshot = Rc::clone(&self.snapshot);
         let key = self.connections.insert_with(|key| {
             Connection::new(
                 Accepted {
                     id,
                     key,
-                    listener,
+                    site,
                     sock,
                     peer,
                     counted,
                 },
-                snapshot,
+                &current,
                 at,
             )
         });
@@ -127,21 +134,20 @@ impl<R: Ring> Worker<R> {
         self.with(key, now, Connection::start);
     }
 
-    fn turn_away(&mut self, arrival: Arrival, reset: bool, now: Time) {
+    fn turn_away(&mut self, arrival: Arrival, site: &Site, reset: bool, now: Time) {
         let Arrival {
-            listener,
             sock,
             peer,
             counted,
             ..
         } = arrival;
-        let household = counted.then(|| Household::of(listener, peer.ip()));
-        self.give_back(listener, household, now);
+        let household = counted.then(|| Household::of(site.number, peer.ip()));
+        self.give_back(&site.seats, household, now);
         self.ops.push(Op::Close { sock, reset });
     }
 
     /// A client that was counted here is over.
-    pub(super) fn give_back(&self, listener: u16, household: Option<Household>, now: Time) {
+    pub(super) fn give_back(&self, listener: &Seats, household: Option<Household>, now: Time) {
         if let Some(household) = household {
             self.limits.households().leave(&household, now);
         }

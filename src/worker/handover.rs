@@ -10,7 +10,9 @@ use std::sync::Arc;
 /// A client that has been accepted and has a place among the limits, but no connection yet.
 #[derive(Debug)]
 pub struct Arrival {
-    /// Its place in the configuration's listeners.
+    /// What the worker that accepted it went by.
+    pub version: u64,
+    /// Its listener's number.
     pub listener: u16,
     /// The socket.
     pub sock: Sock,
@@ -125,6 +127,7 @@ mod tests {
 
     fn arrival(number: i32) -> Arrival {
         Arrival {
+            version: 0,
             listener: 0,
             sock: Sock::simulated(number),
             peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),

@@ -1,8 +1,9 @@
 //! What a worker tells when a connection ends: one record, handed over without waiting.
 
-use crate::config::Config;
+use crate::config::Listener;
 use crate::conn::{Connection, Summary, Told};
 use crate::ring::Time;
+use crate::upstream::Member;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -14,22 +15,22 @@ pub struct Record {
     pub id: u64,
     /// Which worker had it.
     pub worker: u16,
-    /// Its place in the configuration's listeners.
-    pub listener: u16,
+    /// Its listener.
+    pub listener: Arc<Listener>,
     /// Where the client connected from.
     pub client: SocketAddr,
     /// When it was accepted.
     pub started: Time,
     /// When it was over.
     pub ended: Time,
-    /// Where it went, if that was ever known: a place in the configuration's upstreams.
-    pub upstream: Option<u16>,
+    /// The name of the upstream it went to, if that was ever known.
+    pub upstream: Option<Arc<str>>,
+    /// The backend it was relayed to; for one that never was, the last one tried.
+    pub backend: Option<Arc<Member>>,
     /// What it said before it was relayed.
     pub told: Option<Box<Told>>,
     /// Why, and what was moved.
     pub summary: Summary,
-    /// The configuration that the places above belong to.
-    pub config: Arc<Config>,
 }
 
 impl Record {
@@ -37,14 +38,14 @@ impl Record {
         Self {
             id: connection.id,
             worker,
-            listener: connection.listener,
+            listener: Arc::clone(&connection.site.rules),
             client: connection.client,
             started: connection.started,
             ended,
-            upstream: connection.upstream,
+            upstream: connection.upstream().cloned(),
+            backend: connection.backend().cloned(),
             told: connection.told,
             summary,
-            config: Arc::clone(&connection.snapshot.config),
         }
     }
 }

@@ -2,23 +2,25 @@
 //! is set here, once, instead of per connection.
 
 use crate::config::Listener;
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// Binds an address of a listener once for each of the workers' CPUs, of which there is at least one. With port 0 the
 /// first socket finds a port and the others share it. The second value is the address in fact bound.
 ///
 /// # Errors
 /// What bind(2), listen(2) or setsockopt(2) refused; EADDRINUSE also when another program listens there with
-/// SO_REUSEPORT, which would otherwise silently take a share of the clients.
+/// SO_REUSEPORT, which would otherwise silently take a share of the clients. That is not asked where this process itself
+/// may listen at the same port (`beside_us`).
 pub fn bind(
     rules: &Listener,
     address: SocketAddr,
     cpus: &[usize],
+    beside_us: bool,
 ) -> io::Result<(Vec<OwnedFd>, SocketAddr)> {
-    if address.port() != 0 {
+    if address.port() != 0 && !beside_us {
         open(rules, address, false)?;
     }
     let first = open(rules, address, true)?;
@@ -31,7 +33,7 @@ pub fn bind(
         if rules.incoming_cpu {
             socket.set_cpu_affinity(cpu)?;
         }
-        socket.listen(i32::try_from(rules.backlog).unwrap_or(i32::MAX))?;
+        listen(rules, socket)?;
     }
     Ok((sockets.into_iter().map(OwnedFd::from).collect(), bound))
 }
@@ -52,7 +54,7 @@ pub fn share(
         socket.set_nonblocking(true)?;
         dress(rules, socket)?;
         // Again, for the backlog.
-        socket.listen(i32::try_from(rules.backlog).unwrap_or(i32::MAX))?;
+        listen(rules, socket)?;
     }
     let shares = (0..workers.max(sockets.len())).zip(sockets.iter().cycle());
     shares
@@ -83,17 +85,27 @@ fn open(rules: &Listener, address: SocketAddr, shared: bool) -> io::Result<Socke
 /// Sets what accepted sockets inherit.
 fn dress(rules: &Listener, socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(rules.nodelay)?;
-    if !rules.user_timeout.is_zero() {
-        socket.set_tcp_user_timeout(Some(rules.user_timeout))?;
-    }
+    // 0 is the system's own, of this and of the last one.
+    socket.set_tcp_user_timeout(Some(rules.user_timeout))?;
     socket.set_tcp_keepalive(
         &TcpKeepalive::new()
             .with_time(rules.keepalive.idle)
             .with_interval(rules.keepalive.interval)
             .with_retries(rules.keepalive.count),
     )?;
-    if rules.notsent_lowat != 0 {
-        socket.set_tcp_notsent_lowat(rules.notsent_lowat)?;
-    }
-    Ok(())
+    socket.set_tcp_notsent_lowat(rules.notsent_lowat)
+}
+
+fn listen(rules: &Listener, socket: &Socket) -> io::Result<()> {
+    socket.listen(i32::try_from(rules.backlog).unwrap_or(i32::MAX))
+}
+
+/// Gives a listening socket what its listener's rules say now. Clients that were accepted before keep what they have.
+///
+/// # Errors
+/// What setsockopt(2) or listen(2) refused.
+pub fn dress_again(rules: &Listener, socket: BorrowedFd<'_>) -> io::Result<()> {
+    let socket = SockRef::from(&socket);
+    dress(rules, &socket)?;
+    listen(rules, &socket)
 }

@@ -6,7 +6,8 @@
 //! lock is held for a few instructions, once per turn and destination, never per message of a stream.
 
 use super::handover::Arrival;
-use crate::ring::SockRef;
+use crate::ring::{Sock, SockRef};
+use crate::upstream::{Member, Snapshot};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,18 +26,42 @@ pub enum Message {
     },
     /// End the connections that are relayed to a backend evenly `over` this long.
     Evict {
-        /// Its upstream's place in the configuration.
-        upstream: u16,
-        /// Its own place in that.
-        backend: u16,
+        /// Which.
+        backend: Arc<Member>,
         /// The span.
         over: Duration,
     },
+    /// Go by this from now on. What began under what was before goes on by that.
+    Follow(Box<Order>),
     /// Take over a client that another worker accepted. Its place among the limits is taken, and the board counts it
     /// as this worker's.
     Adopt(Arrival),
     /// Count this: whoever asks wants to see that the worker turns.
     Ping,
+}
+
+/// A listening socket of one worker.
+#[derive(Debug)]
+pub struct Ear {
+    /// Which of the process's addresses it listens at: a number that control gives, the same in every worker.
+    pub door: usize,
+    /// Its listener's number.
+    pub listener: u16,
+    /// The socket.
+    pub sock: Sock,
+}
+
+/// What a worker goes by from now on, and where it listens.
+#[derive(Debug)]
+pub struct Order {
+    /// One more than the one before.
+    pub version: u64,
+    /// Its own copy.
+    pub snapshot: Snapshot,
+    /// For each door: the number of the listener that it belongs to now, or none, and its sockets are closed.
+    pub doors: Vec<Option<u16>>,
+    /// Sockets of further doors.
+    pub added: Vec<Ear>,
 }
 
 /// What both ends share. Bounded by those who post: control a few, and each adopted client has a place of the limits.
@@ -122,12 +147,13 @@ impl Drop for Mailbox {
     /// clients over to it meanwhile: these are closed, and the process is about to end.
     fn drop(&mut self) {
         for message in self.close() {
-            match (message, &self.bell) {
-                (Message::Drain { .. } | Message::Evict { .. } | Message::Ping, _) => {}
-                (Message::Adopt(arrival), Bell::Event(_)) => drop(arrival.sock.into_fd()),
-                (Message::Adopt(arrival), Bell::Simulated(_)) => {
-                    arrival.sock.into_simulated();
+            match message {
+                Message::Drain { .. } | Message::Evict { .. } | Message::Ping => {}
+                Message::Follow(order) => {
+                    let added = order.added.into_iter();
+                    added.for_each(|ear| self.bell.close(ear.sock));
                 }
+                Message::Adopt(arrival) => self.bell.close(arrival.sock),
             }
         }
     }
@@ -171,6 +197,16 @@ impl Post {
 }
 
 impl Bell {
+    /// Closes a socket of the world that it rings in.
+    fn close(&self, sock: Sock) {
+        match self {
+            Self::Event(_) => drop(sock.into_fd()),
+            Self::Simulated(_) => {
+                sock.into_simulated();
+            }
+        }
+    }
+
     fn ring(&self) {
         match self {
             // Nobody reads the count: each write wakes the worker's multishot poll, which is all that is wanted.
@@ -205,6 +241,7 @@ mod tests {
 
     fn adopt(sock: Sock) -> Message {
         Message::Adopt(Arrival {
+            version: 0,
             listener: 0,
             sock,
             peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),

@@ -8,6 +8,7 @@ mod accept;
 mod admit;
 mod board;
 mod drain;
+mod follow;
 mod handover;
 mod journal;
 mod limits;
@@ -20,14 +21,14 @@ pub use board::Board;
 pub use handover::{Arrival, Handover};
 pub use journal::{Journal, Record};
 pub use limits::Limits;
-pub use listen::{bind, share};
-pub use mailbox::{Mailbox, Message, Post};
+pub use listen::{bind, dress_again, share};
+pub use mailbox::{Ear, Mailbox, Message, Order, Post};
 pub use stats::Stats;
 
 use crate::base::{Key, Slots, Wheel};
 use crate::conn::{self, Connection, Side};
-use crate::ring::{Completion, Event, Lane, Lease, Op, Ops, Ring, Sock, Tag, Time, Until};
-use crate::upstream::Snapshot;
+use crate::ring::{Completion, Event, Lane, Lease, Op, Ops, Ring, Tag, Time, Until};
+use crate::upstream::{Current, Snapshot};
 use accept::Accepting;
 use drain::{Drain, Pace};
 use shed::Sweep;
@@ -41,10 +42,10 @@ use std::sync::Arc;
 pub struct Setup {
     /// Its number, from 0; part of every connection's id.
     pub worker: u16,
-    /// The configuration and its tables.
+    /// What it goes by at first.
     pub snapshot: Snapshot,
-    /// Listening sockets, each with its place in the configuration's listeners.
-    pub listeners: Vec<(u16, Sock)>,
+    /// Where it listens.
+    pub listeners: Vec<Ear>,
     /// Box-wide limits.
     pub limits: Arc<Limits>,
     /// The most connections that this worker holds.
@@ -79,7 +80,12 @@ pub struct Worker<R> {
     fired: Vec<u32>,
     starved: VecDeque<(Key, Lane)>,
     sweep: Sweep,
-    snapshot: Rc<Snapshot>,
+    version: u64,
+    current: Rc<Current>,
+    /// What it went by before: clients that others accepted then may still be on their way here.
+    previous: Rc<Current>,
+    /// Clients from a worker that goes by something newer already.
+    early: Vec<Arrival>,
     listeners: Vec<Accepting>,
     limits: Arc<Limits>,
     mailbox: Mailbox,
@@ -102,6 +108,7 @@ impl<R: Ring> Worker<R> {
     /// Makes a worker on its ring and arms its listeners. The first turn submits.
     pub fn new(ring: R, setup: Setup) -> Self {
         let now = ring.now();
+        let current = Rc::new(Current::new(setup.snapshot));
         let mut this = Self {
             ring,
             ops: Ops::default(),
@@ -111,12 +118,11 @@ impl<R: Ring> Worker<R> {
             fired: Vec::new(),
             starved: VecDeque::new(),
             sweep: Sweep::default(),
-            snapshot: Rc::new(setup.snapshot),
-            listeners: setup
-                .listeners
-                .into_iter()
-                .map(|(at, sock)| Accepting::new(at, sock))
-                .collect(),
+            version: 0,
+            previous: Rc::clone(&current),
+            current,
+            early: Vec::new(),
+            listeners: setup.listeners.into_iter().map(Accepting::new).collect(),
             limits: setup.limits,
             mailbox: setup.mailbox,
             mail: Vec::new(),
@@ -186,6 +192,7 @@ impl<R: Ring> Worker<R> {
     fn is_drained(&self) -> bool {
         self.drain.is_some()
             && self.connections.is_empty()
+            && self.early.is_empty()
             && self.listeners.iter().all(Accepting::is_closed)
     }
 
@@ -269,7 +276,7 @@ impl<R: Ring> Worker<R> {
         let Some(summary) = connection.summary() else {
             unreachable!("asked before")
         };
-        self.give_back(connection.listener, connection.household(), now);
+        self.give_back(&connection.site.seats, connection.household(), now);
         self.stats.on_over(&summary);
         let record = Record::new(self.worker, connection, summary, now);
         if !self.journal.tell(record) {
@@ -388,15 +395,12 @@ impl<R: Ring> Worker<R> {
             Message::Drain { over, deadline } => self.begin_drain(over, deadline, now),
             Message::Adopt(arrival) => self.adopt(arrival, now),
             Message::Ping => self.stats.pings.add(1),
-            Message::Evict {
-                upstream,
-                backend,
-                over,
-            } => {
+            Message::Follow(order) => self.follow(*order, now),
+            Message::Evict { backend, over } => {
                 let all: Vec<_> = self.connections.keys().collect();
                 let of_backend = |key: &Key| {
                     let connection = self.connections.get_mut(*key);
-                    connection.is_some_and(|it| it.is_relayed_to(upstream, backend))
+                    connection.is_some_and(|it| it.is_relayed_to(&backend))
                 };
                 let keys = all.into_iter().filter(of_backend).collect();
                 self.evictions.push(Pace::new(keys, over, now));

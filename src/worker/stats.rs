@@ -52,6 +52,8 @@ pub struct Stats {
     pub stale: Counter,
     /// Records that the access log was too slow for.
     pub records_dropped: Counter,
+    /// The version of what it goes by, from 0.
+    pub version: Gauge,
     /// Turns of the loop.
     pub turns: Counter,
     /// Questions of control's that were answered, which is how it knows that the worker turns.
@@ -170,7 +172,6 @@ mod tests {
                 phase: Phase::Peeking,
                 errno: None,
             },
-            backend: None,
             tries: 0,
             connect: None,
             up: Moved::default(),

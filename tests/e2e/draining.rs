@@ -201,9 +201,9 @@ fn sighup_and_sigusr2_do_not_end_it() {
     let backend = Backend::echo();
     let proxy = before(&backend).start();
     let client = proxy.connect();
-    for (signal, name) in [(Signal::SIGHUP, "SIGHUP"), (Signal::SIGUSR2, "SIGUSR2")] {
+    for (signal, told) in [(Signal::SIGHUP, "reloaded"), (Signal::SIGUSR2, "SIGUSR2")] {
         proxy.signal(signal);
-        proxy.await_line(name);
+        proxy.await_line(told);
         client.send(b"alive");
         client.expect(b"alive");
     }

@@ -11,7 +11,7 @@ fn exchange(client: &Peer, text: &str) {
 }
 
 /// A client that must not be served: it is reset, perhaps before its connect returned.
-fn expect_turned_away(at: SocketAddr) {
+pub(crate) fn expect_turned_away(at: SocketAddr) {
     match Peer::try_connect(at) {
         Ok(client) => client.expect_reset(),
         Err(e) => assert_eq!(e.kind(), ErrorKind::ConnectionReset),

@@ -7,7 +7,7 @@ mod flips;
 mod sabotage;
 mod watch;
 
-use crate::seats::{Furnished, Listeners, Play, Played};
+use crate::seats::{Furnished, Listeners, Play, Played, Record};
 use crate::worker::{Haste, demands, draw_limits, set_timeouts};
 use crate::{Replay, play_all, worlds};
 use check::Known;
@@ -17,7 +17,7 @@ use ringway::config::{
 };
 use ringway::conn::{Cause, Phase};
 use ringway::sim::{Chance, World};
-use ringway::worker::{Record, Stats};
+use ringway::worker::Stats;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -95,7 +95,7 @@ fn draw_config(chance: &mut Chance) -> (Config, Vec<Range<usize>>) {
 }
 
 fn furnish(world: &mut World, workers: usize) -> (Furnished, Vec<flips::Planned>) {
-    let (config, ranges) = draw_config(world.chance());
+    let (mut config, ranges) = draw_config(world.chance());
     for backend in config.upstreams.iter().flat_map(|it| &it.backends) {
         world.backend(backend.address.socket().expect("an address"));
     }
@@ -111,7 +111,7 @@ fn furnish(world: &mut World, workers: usize) -> (Furnished, Vec<flips::Planned>
         world.client(listener, pause);
     }
     let flips = flips::draw(&ranges, world.chance());
-    let limits = draw_limits(count, world.chance());
+    let limits = draw_limits(&mut config, world.chance());
     let furnished = Furnished {
         config,
         listeners,
@@ -212,13 +212,13 @@ fn the_worlds_reach_every_policy_and_every_reason_to_pass_a_backend_over() {
         (0, 0, 0, 0, 0, 0);
     for seen in (0..200).map(|seed| play(seed, Haste::Patient, 1)) {
         for it in &seen.watch.backends {
-            backups += u64::from(it.is_backup && it.live.opened(it.at) > 0);
-            ejected += it.live.ejections(it.at);
+            backups += u64::from(it.is_backup && it.live.opened() > 0);
+            ejected += it.live.ejections();
             full += u64::from(it.was_full);
         }
         for record in &seen.records {
-            let upstream = record.upstream.expect("each listener has its own");
-            let balance = record.config.upstreams[usize::from(upstream)].balance;
+            let upstream = record.upstream().expect("each listener has its own");
+            let balance = record.config.upstreams[upstream].balance;
             let at = BALANCES.iter().position(|it| *it == balance);
             let outcome = record.summary.outcome;
             let is_done = outcome.phase == Phase::Done;

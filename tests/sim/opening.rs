@@ -11,7 +11,7 @@ mod client;
 mod sabotage;
 mod says;
 
-use crate::seats::{Furnished, Listeners, Play, Played};
+use crate::seats::{Furnished, Listeners, Play, Played, Record};
 use crate::worker::{HASTES, Haste, demands, draw_limits, set_timeouts};
 use crate::{Replay, play_all, worlds};
 use check::{Known, check_households};
@@ -20,7 +20,7 @@ use ringway::config::{AcceptProxy, Config, Forwarded, Mode, SendProxy};
 use ringway::conn::{Cause, Phase};
 use ringway::sim::{Chance, World};
 use ringway::wire::http_head::Refusal;
-use ringway::worker::{Record, Stats};
+use ringway::worker::Stats;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -140,7 +140,7 @@ fn furnish(world: &mut World, haste: Haste, workers: usize) -> (Furnished, Plans
         }
     }
     let plans = draw_clients(world, &config, workers);
-    let limits = draw_limits(config.listeners.len(), world.chance());
+    let limits = draw_limits(&mut config, world.chance());
     let is_roomy = world.chance().below(2) == 0;
     let furnished = Furnished {
         config,
@@ -255,8 +255,8 @@ fn the_same_first_bytes_lead_to_the_same_in_the_same_world() {
 type Way = (Mode, AcceptProxy, SendProxy, Forwarded);
 
 fn way_of(record: &Record) -> Option<Way> {
-    let rules = &record.config.listeners[usize::from(record.listener)];
-    let upstream = &record.config.upstreams[usize::from(record.upstream?)];
+    let rules = &record.listener;
+    let upstream = &record.config.upstreams[record.upstream()?];
     let is_done = record.summary.outcome.phase == Phase::Done;
     let way = (
         rules.mode,

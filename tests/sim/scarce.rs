@@ -1,6 +1,7 @@
 //! A worker with few buffers and many readers that stand still: what waits for them moves out of the way of others.
 
 use crate::Replay;
+use crate::seats::ears;
 use ringway::config::{Backend, Config, Listener, Log, Process, Relay, Upstream};
 use ringway::relay::HIGH_WATER;
 use ringway::ring::{Ring, SPILL_MAX, Time};
@@ -85,9 +86,9 @@ fn play(seed: u64, spill: usize) -> (Time, u64) {
     let stats = Arc::new(Stats::default());
     let setup = Setup {
         worker: 0,
-        limits: Arc::new(Limits::new(0, [0, 0])),
+        limits: Arc::new(Limits::new(0)),
         snapshot: Snapshot::new(Arc::new(config())),
-        listeners,
+        listeners: ears(listeners),
         connections_max: 2 * u32::try_from(STALLED).expect("few"),
         mailbox,
         handover: Handover::new(0, Arc::new(Board::new(1)), vec![post.clone()]),

@@ -6,10 +6,11 @@ use ringway::ring::{Ring, Sock, SockRef, Time};
 use ringway::sim::{SimRing, World};
 use ringway::upstream::Snapshot;
 use ringway::worker::{
-    Board, Handover, Journal, Life, Limits, Mailbox, Message, Post, Record, Setup, Stats, Worker,
+    self, Board, Ear, Handover, Journal, Life, Limits, Mailbox, Message, Post, Setup, Stats, Worker,
 };
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -34,6 +35,37 @@ pub(crate) struct Furnished {
     pub(crate) buffers: (u64, u64),
     /// The size of the smallest and the largest, so too: small ones make bulk slow to play.
     pub(crate) sizes: (u64, u64),
+}
+
+/// What was told of a connection, and what it was told under.
+#[derive(Debug)]
+pub(crate) struct Record {
+    told: worker::Record,
+    pub(crate) config: Arc<Config>,
+}
+
+impl Deref for Record {
+    type Target = worker::Record;
+
+    fn deref(&self) -> &worker::Record {
+        &self.told
+    }
+}
+
+impl Record {
+    /// The number of its listener, which is its place in a configuration that never changes.
+    pub(crate) fn number(&self) -> u16 {
+        let mut numbers = self.config.listeners.iter().zip(0..);
+        let its = numbers.find(|(rules, _)| rules.name == self.told.listener.name);
+        its.expect("one of the configuration").1
+    }
+
+    /// Where it went, if that was ever known.
+    pub(crate) fn upstream(&self) -> Option<usize> {
+        let name = self.told.upstream.as_deref()?;
+        let mut all = self.config.upstreams.iter();
+        all.position(|upstream| upstream.name == name)
+    }
 }
 
 /// A ring in a simulated world, perhaps behind one that does something to it.
@@ -64,6 +96,18 @@ impl Onlooker for () {
     fn after_turn(&mut self, _: usize, _: &World) {}
 }
 
+/// Each listening socket is a door of its own.
+pub(crate) fn ears(listeners: Listeners) -> Vec<Ear> {
+    let doors = listeners.into_iter().enumerate();
+    doors
+        .map(|(door, (listener, sock))| Ear {
+            door,
+            listener,
+            sock,
+        })
+        .collect()
+}
+
 /// A worker and the ways to it.
 struct Seat<R> {
     worker: Worker<R>,
@@ -80,7 +124,7 @@ pub(crate) struct Play<R> {
     snapshot: Snapshot,
     board: Arc<Board>,
     limits: Arc<Limits>,
-    records: Receiver<Record>,
+    records: Receiver<worker::Record>,
     /// The most that was spilled at any time.
     spilled: u64,
 }
@@ -128,7 +172,7 @@ impl<R: Simulated> Play<R> {
                 worker: number,
                 limits: Arc::clone(&limits),
                 snapshot: play.snapshot.for_worker(number),
-                listeners,
+                listeners: ears(listeners),
                 connections_max: play.draw(1, 32),
                 mailbox,
                 handover: Handover::new(at, Arc::clone(&board), posts.clone()),
@@ -145,6 +189,14 @@ impl<R: Simulated> Play<R> {
     /// What workers know, and share of it.
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// Each worker's numbers.
+    pub(crate) fn stats(&self) -> Vec<Arc<Stats>> {
+        self.seats
+            .iter()
+            .map(|seat| Arc::clone(&seat.stats))
+            .collect()
     }
 
     /// The ways to all workers.
@@ -248,7 +300,11 @@ impl<R: Simulated> Play<R> {
     /// # Panics
     /// When anything outlives its connection.
     pub(crate) fn records(&mut self) -> Vec<Record> {
-        let records: Vec<_> = self.records.try_iter().collect();
+        let told = self.records.try_iter().map(|told| Record {
+            told,
+            config: Arc::clone(&self.snapshot.config),
+        });
+        let records: Vec<_> = told.collect();
         let ids: HashSet<_> = records.iter().map(|record| record.id).collect();
         assert_eq!(ids.len(), records.len(), "an id came twice");
         let bells = self.seats.len();

@@ -5,7 +5,7 @@ use ringway::ring::{
     Buffers, Completion, Event, Lane, Lease, Op, Ops, Ring, Sock, SockRef, Tag, Time, Until,
 };
 use ringway::upstream::Snapshot;
-use ringway::worker::{Board, Handover, Journal, Limits, Mailbox, Setup, Stats, Worker};
+use ringway::worker::{Board, Ear, Handover, Journal, Limits, Mailbox, Setup, Stats, Worker};
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
@@ -75,9 +75,13 @@ impl Relay {
         let (post, mailbox) = Mailbox::simulated(SockRef::simulated(4));
         let setup = Setup {
             worker: 0,
-            limits: Arc::new(Limits::new(0, vec![0])),
+            limits: Arc::new(Limits::new(0)),
             snapshot: Snapshot::new(Arc::new(config)),
-            listeners: vec![(0, Sock::simulated(3))],
+            listeners: vec![Ear {
+                door: 0,
+                listener: 0,
+                sock: Sock::simulated(3),
+            }],
             connections_max: 8,
             mailbox,
             handover: Handover::new(0, Arc::new(Board::new(1)), vec![post]),

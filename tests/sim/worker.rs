@@ -1,14 +1,14 @@
 //! The real worker in simulated worlds: several listeners, upstreams and backends; clients that come and go; timeouts;
 //! a drain in the middle of it all. Alone, or two that hand clients over to each other.
 
-use crate::seats::{Furnished, Listeners, Play, Played};
+use crate::seats::{Furnished, Listeners, Play, Played, Record};
 use crate::{Replay, backends, opening, play_all, swaying, worlds};
 use ringway::config::{Backend, Config, Listener, Log, Process, Relay, Upstream};
 use ringway::conn::{Cause, Phase};
 use ringway::relay::HIGH_WATER;
 use ringway::ring::Time;
 use ringway::sim::{Chance, Demands, Fate, World};
-use ringway::worker::{Limits, Record, Stats};
+use ringway::worker::{Limits, Stats};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +44,7 @@ fn backend_address(n: u64) -> SocketAddr {
 }
 
 /// Listeners, upstreams and backends of this world, and its clients.
-fn furnish(world: &mut World, haste: Haste, workers: usize) -> Furnished {
+pub(crate) fn furnish(world: &mut World, haste: Haste, workers: usize) -> Furnished {
     if haste == Haste::Swaying {
         world.widen();
     }
@@ -107,7 +107,7 @@ fn furnish(world: &mut World, haste: Haste, workers: usize) -> Furnished {
             world.client(listener, pause);
         }
     }
-    let limits = draw_limits(config.listeners.len(), world.chance());
+    let limits = draw_limits(&mut config, world.chance());
     Furnished {
         config,
         listeners: socks,
@@ -132,7 +132,7 @@ pub(crate) fn set_timeouts(listener: &mut Listener, haste: Haste, chance: &mut C
 }
 
 /// In half of the worlds the process or a listener has fewer places than clients.
-pub(crate) fn draw_limits(listeners: usize, chance: &mut Chance) -> Arc<Limits> {
+pub(crate) fn draw_limits(config: &mut Config, chance: &mut Chance) -> Arc<Limits> {
     let mut limit = || {
         if chance.below(4) == 0 {
             chance.within(1, 8)
@@ -141,13 +141,15 @@ pub(crate) fn draw_limits(listeners: usize, chance: &mut Chance) -> Arc<Limits> 
         }
     };
     let process = limit();
-    let listeners: Vec<u64> = (0..listeners).map(|_| limit()).collect();
-    Arc::new(Limits::new(process, listeners))
+    for listener in &mut config.listeners {
+        listener.max_connections = usize::try_from(limit()).expect("a few");
+    }
+    Arc::new(Limits::new(process))
 }
 
 /// A connection that timed out was silent for that long.
 fn check_timeout(record: &Record, heard: Time) {
-    let rules = &record.config.listeners[usize::from(record.listener)];
+    let rules = &record.listener;
     let outcome = record.summary.outcome;
     let timeout = if outcome.cause == Cause::Idle {
         rules.idle_timeout
@@ -167,11 +169,11 @@ fn check_timeout(record: &Record, heard: Time) {
 }
 
 /// What the worker tells of a connection is what the world knows of it.
-fn check_record(world: &World, record: &Record) {
+pub(crate) fn check_record(world: &World, record: &Record) {
     let summary = &record.summary;
     let outcome = summary.outcome;
     let (client, backend) = world.fate(record.client).expect("a client");
-    let rules = &record.config.listeners[usize::from(record.listener)];
+    let rules = &record.listener;
     let upstream = rules.upstream.expect("each has its own");
     let backends = record.config.upstreams[upstream].backends.len();
     assert!(

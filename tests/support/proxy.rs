@@ -356,6 +356,20 @@ impl Proxy {
         })
     }
 
+    /// Has it read this file instead, and waits for what it says of that.
+    #[track_caller]
+    pub(crate) fn reload(&self, setup: &Setup) -> String {
+        let told = || {
+            let mut lines = self.lines();
+            lines.retain(|line| line.contains("\"reload"));
+            lines
+        };
+        let before = told().len();
+        std::fs::write(self.dir.path().join("ringway.toml"), setup.toml()).unwrap();
+        self.signal(Signal::SIGHUP);
+        wait::until_some("a line about the reload", || told().into_iter().nth(before))
+    }
+
     /// Sends a signal.
     #[track_caller]
     pub(crate) fn signal(&self, signal: Signal) {

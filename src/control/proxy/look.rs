@@ -1,12 +1,13 @@
 //! How a [`View`] of a proxy is made.
 
 use super::Proxy;
-use crate::config::{Backend, Config};
+use crate::config::Config;
 use crate::control::access_log::wall_clock;
 use crate::control::room::{self, Ports, Room};
+use crate::control::state::State;
 use crate::control::view::{BackendView, ListenerView, UpstreamView, View, WorkerView};
 use crate::ring::Time;
-use crate::upstream::Upstream;
+use crate::upstream::{Member, Upstream};
 use crate::worker::Stats;
 use std::sync::Arc;
 
@@ -14,25 +15,27 @@ impl Proxy {
     /// Everything that can be seen, now.
     pub fn view(&self) -> View {
         let now = Time::read_clock();
-        let upstreams: Vec<_> = self
+        let state = self.shared.state.borrow();
+        let config = Arc::clone(&state.snapshot.config);
+        let upstreams: Vec<_> = state
             .snapshot
             .upstreams
             .iter()
             .map(|upstream| self.upstream_view(upstream, now))
             .collect();
         View {
-            config: Arc::clone(&self.config),
             now,
             clock: wall_clock(now),
             started: self.began,
-            configured: self.configured,
+            configured: state.since,
             phase: self.phase.get(),
             open: self.limits.open(),
             open_max: self.limits.open_max(),
             workers: self.worker_views(),
-            listeners: self.listener_views(),
-            room: Room::read(tightest(&self.config, &upstreams)),
+            listeners: listener_views(&state),
+            room: Room::read(tightest(&config, &upstreams)),
             upstreams,
+            config,
         }
     }
 
@@ -47,36 +50,37 @@ impl Proxy {
         workers.map(view).collect()
     }
 
-    fn listener_views(&self) -> Vec<ListenerView> {
-        let addresses = |at: u16| {
-            let bound = self.bound.iter().filter(move |(of, _)| *of == at);
-            bound.map(|(_, address)| *address).collect()
-        };
-        let view = |at| ListenerView {
-            addresses: addresses(at),
-            connections: self.limits.open_of(at),
-        };
-        let places = self.config.listeners.iter().zip(0..);
-        places.map(|(_, at)| view(at)).collect()
-    }
-
     fn upstream_view(&self, upstream: &Upstream, now: Time) -> UpstreamView {
-        let (settings, live) = (upstream.settings(), upstream.live());
-        let view = |(backend, at): (&Backend, u16)| BackendView {
-            admin: live.admin(at),
-            standing: live.standing(at, now),
-            health: live.health(at, now),
-            connections: live.open(at),
-            connections_total: live.opened(at),
-            connect_failures_total: live.failed(at),
-            ejections_total: live.ejections(at),
-            probe: self.watches.view(&settings.name, &backend.name),
+        let settings = upstream.settings();
+        let view = |backend: &Arc<Member>| BackendView {
+            admin: backend.admin(),
+            standing: backend.standing(now),
+            health: backend.health(now),
+            connections: backend.open(),
+            connections_total: backend.opened(),
+            connect_failures_total: backend.failed(),
+            ejections_total: backend.ejections(),
+            probe: self.shared.watches.view(&settings.name, backend.name()),
         };
         UpstreamView {
             fingerprint: upstream.fingerprint(),
-            backends: settings.backends.iter().zip(0..).map(view).collect(),
+            backends: upstream.live().members().iter().map(view).collect(),
         }
     }
+}
+
+fn listener_views(state: &State) -> Vec<ListenerView> {
+    let view = |place| {
+        let number = state.snapshot.number_of(place);
+        let its = state.bound().filter(|(of, _)| *of == number);
+        let site = &state.snapshot.sites[usize::from(number)];
+        ListenerView {
+            addresses: its.map(|(_, address)| address).collect(),
+            connections: site.seats.taken(),
+        }
+    };
+    let places = 0..state.snapshot.config.listeners.len();
+    places.map(view).collect()
 }
 
 /// The backend for which local ports are closest to running out.

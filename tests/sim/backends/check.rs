@@ -1,12 +1,13 @@
 //! What every choice of a world must be like, and every end of a connection whose backend changed.
 
 use super::watch::{Backend, Evicted, Set, Turn, Watch};
+use crate::seats::Record;
 use ringway::config::{AllDown, Upstream};
 use ringway::conn::Cause;
 use ringway::ring::{Errno, Time};
 use ringway::sim::{Dialed, World};
-use ringway::worker::Record;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How much later than its turn an evicted connection may be over: a second in which its peers may take what was received,
@@ -56,8 +57,8 @@ impl Known<'_> {
     }
 
     /// The backends of an upstream.
-    fn of_upstream(&self, upstream: u16) -> Set {
-        self.set(|it| it.upstream == upstream)
+    fn of_upstream(&self, upstream: usize) -> Set {
+        self.set(|it| usize::from(it.upstream) == upstream)
     }
 
     fn set(&self, is_in: impl Fn(&Backend) -> bool) -> Set {
@@ -94,8 +95,7 @@ impl Known<'_> {
         let mut returned = Set::default();
         let all = self.watch.returned.iter();
         all.for_each(|it| returned.add(it.backend));
-        self.set(|it| it.live.ejections(it.at) == 0)
-            .without(returned)
+        self.set(|it| it.live.ejections() == 0).without(returned)
     }
 
     /// Of its upstream and its tier.
@@ -133,7 +133,7 @@ impl Known<'_> {
         let is_away = turn.away.has(number);
         let all_down = self.upstreams[usize::from(backend.upstream)].all_down;
         let others = turn.usable.without(tried);
-        let others = others.and(self.of_upstream(backend.upstream));
+        let others = others.and(self.of_upstream(usize::from(backend.upstream)));
         let ordinary = others.and(self.set(|it| !it.is_backup));
         assert!(!tried.has(number), "{name} was tried twice, at {now}");
         assert!(
@@ -180,9 +180,11 @@ impl Known<'_> {
         let tries = self.dials_of(record).count();
         assert_eq!(usize::from(summary.tries), tries, "{}", summary.outcome);
         let backend = &self.watch.backends[self.number_of(last)];
-        assert_eq!(
-            (record.upstream, summary.backend),
-            (Some(backend.upstream), Some(backend.at)),
+        assert!(
+            record
+                .backend
+                .as_ref()
+                .is_some_and(|it| Arc::ptr_eq(it, &backend.live)),
             "{}",
             summary.outcome
         );
@@ -200,8 +202,8 @@ impl Known<'_> {
                 | Cause::ConnectFailed
                 | Cause::Resource
         );
-        let upstream = record.upstream.expect("each listener has its own");
-        let tries_max = self.upstreams[usize::from(upstream)].connect_tries;
+        let upstream = record.upstream().expect("each listener has its own");
+        let tries_max = self.upstreams[upstream].connect_tries;
         let Some((from, to)) = self.decided(record) else {
             return;
         };
@@ -275,9 +277,11 @@ impl Known<'_> {
         let ended = record.ended;
         let latest = |it: &Evicted| it.at + it.over + EVICTED_IN;
         let is_own = |it: &&Evicted| {
-            let backend = &self.watch.backends[it.backend];
-            let place = (Some(backend.upstream), Some(backend.at));
-            place == (record.upstream, record.summary.backend)
+            let backend = &self.watch.backends[it.backend].live;
+            record
+                .backend
+                .as_ref()
+                .is_some_and(|it| Arc::ptr_eq(it, backend))
         };
         let outcome = record.summary.outcome;
         let evicted = || self.watch.evicted.iter().filter(is_own);
@@ -297,18 +301,18 @@ impl Known<'_> {
 
     /// What is counted of a backend is what happened to it.
     fn check_counts(&self, backend: &Backend) {
-        let (live, at, name) = (&backend.live, backend.at, backend.address);
-        assert_eq!(live.open(at), 0, "seats of {name} were not given back");
+        let (live, name) = (&backend.live, backend.address);
+        assert_eq!(live.open(), 0, "seats of {name} were not given back");
         let dials = || self.world.dials().iter().filter(|dial| dial.peer == name);
         assert_eq!(
-            live.opened(at),
+            live.opened(),
             dials().count() as u64,
             "seats taken of {name}"
         );
         let is_its = |(_, errno)| !OURS.contains(&errno);
         let failed = dials().filter(|dial| dial.failed.is_some_and(is_its));
         let failed = failed.count() as u64;
-        let (counted, ejections) = (live.failed(at), live.ejections(at));
+        let (counted, ejections) = (live.failed(), live.ejections());
         assert!(counted <= failed, "{counted} of {failed} failed to {name}");
         let upstream = &self.upstreams[usize::from(backend.upstream)];
         let most = counted.checked_div(upstream.max_fails.into());

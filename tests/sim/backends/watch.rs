@@ -6,7 +6,7 @@ use crate::seats::Onlooker;
 use ringway::config::{AdminState, OnDown};
 use ringway::ring::Time;
 use ringway::sim::World;
-use ringway::upstream::{Live, Snapshot};
+use ringway::upstream::{Member, Snapshot};
 use ringway::worker::{Message, Post};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -60,14 +60,13 @@ pub(crate) enum Lie {
 #[derive(Debug)]
 pub(crate) struct Backend {
     pub(crate) upstream: u16,
-    pub(crate) at: u16,
     pub(crate) address: SocketAddr,
     /// Seats; 0 is any number.
     pub(crate) most: u64,
     pub(crate) is_backup: bool,
     /// The longest time out.
     out_max: Duration,
-    pub(crate) live: Arc<Live>,
+    pub(crate) live: Arc<Member>,
     on_down: OnDown,
     admin: AdminState,
     is_down: bool,
@@ -165,7 +164,7 @@ impl Watch {
                 let it = &mut self.backends[number];
                 it.admin = admin;
                 if self.lie != Lie::Admin {
-                    it.live.set_admin(it.at, admin);
+                    it.live.set_admin(admin);
                 }
             }
             Flip::Down(number, is_down) => self.set_down(number, is_down, world),
@@ -186,7 +185,7 @@ impl Watch {
         }
         it.is_down = is_down;
         if self.lie != Lie::Down {
-            it.live.set_down(it.at, is_down, world.now());
+            it.live.set_down(is_down, world.now());
         }
         if !is_down {
             return;
@@ -206,8 +205,7 @@ impl Watch {
         let it = &self.backends[number];
         for post in self.posts.iter().filter(|_| self.lie != Lie::Evict) {
             post.post(Message::Evict {
-                upstream: it.upstream,
-                backend: it.at,
+                backend: Arc::clone(&it.live),
                 over: self.over,
             });
         }
@@ -230,13 +228,13 @@ impl Onlooker for Watch {
     fn before_turn(&mut self, _: usize, world: &World) {
         for it in &mut self.backends {
             it.before = Before {
-                open: it.live.open(it.at),
-                opened: it.live.opened(it.at),
-                ejections: it.live.ejections(it.at),
+                open: it.live.open(),
+                opened: it.live.opened(),
+                ejections: it.live.ejections(),
                 out_until: it
                     .live
-                    .is_out(it.at)
-                    .then(|| world.now() + it.live.out_for(it.at, world.now())),
+                    .is_out()
+                    .then(|| world.now() + it.live.out_for(world.now())),
             };
         }
     }
@@ -270,9 +268,9 @@ impl Backend {
             ejections,
             out_until,
         } = self.before;
-        let taken = self.live.opened(self.at) - opened;
-        let left = self.live.open(self.at);
-        let out_for = self.live.out_for(self.at, turn.now);
+        let taken = self.live.opened() - opened;
+        let left = self.live.open();
+        let out_for = self.live.out_for(turn.now);
         assert!(
             out_for <= self.out_max,
             "{} is out for another {out_for:?}",
@@ -285,11 +283,11 @@ impl Backend {
             self.address
         );
         self.was_full |= self.most > 0 && left == self.most;
-        let same = self.live.ejections(self.at) == ejections;
+        let same = self.live.ejections() == ejections;
         // Whoever is first tries one whose time out is over, and others keep away meanwhile.
         let is_in = out_until.is_none_or(|until| until <= turn.now && taken == 0);
         let has_room = self.most == 0 || open + taken < self.most;
-        let stayed_out = out_until.is_some() && same && self.live.is_out(self.at);
+        let stayed_out = out_until.is_some() && same && self.live.is_out();
         let is_due = out_until.is_some_and(|until| until <= turn.now);
         if self.admin != AdminState::Ready {
             turn.closed.add(number);
@@ -312,12 +310,11 @@ fn backends(snapshot: &Snapshot) -> Vec<Backend> {
         for (backend, at) in settings.backends.iter().zip(0..) {
             all.push(Backend {
                 upstream: place,
-                at,
                 address: backend.address.socket().expect("an address"),
                 most: backend.max_connections as u64,
                 is_backup: backend.backup,
                 out_max: settings.fail_timeout * FLAPPING,
-                live: Arc::clone(upstream.live()),
+                live: Arc::clone(upstream.live().member(at)),
                 on_down: settings.on_down,
                 admin: backend.state,
                 is_down: false,

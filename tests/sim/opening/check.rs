@@ -1,12 +1,12 @@
 //! What the records of a world must say of its clients.
 
 use super::client::Plan;
+use crate::seats::Record;
 use crate::worker::check_relayed;
 use ringway::config::{AcceptProxy, Listener, Mode};
 use ringway::conn::{Cause, Household, Phase};
 use ringway::ring::Time;
 use ringway::sim::{Fate, World};
-use ringway::worker::Record;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -32,7 +32,7 @@ fn peer_of(record: &Record) -> SocketAddr {
 }
 
 fn rules_of(record: &Record) -> &Listener {
-    &record.config.listeners[usize::from(record.listener)]
+    &record.listener
 }
 
 impl Known<'_> {
@@ -153,7 +153,7 @@ impl Known<'_> {
 /// It went where it asked to, and the record says what it asked for.
 fn check_choice(record: &Record, plan: &Plan) {
     let outcome = record.summary.outcome;
-    let upstream = record.upstream.map(usize::from);
+    let upstream = record.upstream();
     assert_eq!(upstream, plan.upstream, "{outcome}");
     let peeked = record.told.as_ref().map(|told| &told.peeked);
     let name = peeked.and_then(|peeked| peeked.host.as_deref().or(peeked.sni.as_deref()));
@@ -184,7 +184,7 @@ pub(crate) fn check_households(records: &[Record], most: impl Fn(&Listener) -> u
     let stays: Vec<_> = records
         .iter()
         .map(|record| Stay {
-            household: Household::of(record.listener, record.client.ip()),
+            household: Household::of(record.number(), record.client.ip()),
             most: most(rules_of(record)),
             begins: record.started,
             ends: record.ended,

@@ -4,14 +4,14 @@
 use super::check::check_households;
 use crate::HELD_MAX;
 use crate::sabotage::{Fault, Sabotage, change_sends};
-use crate::seats::{Furnished, Play};
+use crate::seats::{Furnished, Play, Record};
 use ringway::base::Terms;
 use ringway::config::{Config, SendProxy};
 use ringway::conn::Household;
 use ringway::ring::{Buffers, Completion, Event, Lease, Op, Ops, Time};
 use ringway::sim::{Demands, Faults, Opening, Script, Step, World};
 use ringway::wire::http_head::Status;
-use ringway::worker::{Limits, Record};
+use ringway::worker::Limits;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,7 +122,7 @@ fn sabotage(
 }
 
 fn unlimited() -> Arc<Limits> {
-    Arc::new(Limits::new(0, [0]))
+    Arc::new(Limits::new(0))
 }
 
 fn sabotage_ops(client: &(Opening, Script), fault: fn(&mut Buffers, Op, &mut Ops)) {

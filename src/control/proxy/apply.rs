@@ -1,0 +1,225 @@
+//! A running proxy goes by another configuration. The difference is applied: what the new one still allows goes on, and
+//! what cannot be had is refused before anything has changed.
+
+use super::{Ears, Proxy, StartError, most, open};
+use crate::config::{Config, Listener, Process};
+use crate::control::difference::Difference;
+use crate::control::logging;
+use crate::control::state::{Door, State};
+use crate::ring::{Sock, Time};
+use crate::upstream::Snapshot;
+use crate::worker::{self, Ear, Message, Order};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a worker may take to follow. One that turns takes a millisecond.
+const FOLLOWED_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether it has.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// What came of a change.
+#[derive(Debug)]
+pub(in crate::control) struct Applied {
+    /// What is different now.
+    pub(in crate::control) difference: Difference,
+    /// Keys that the running process keeps as they were: they take another one.
+    pub(in crate::control) kept: Vec<String>,
+    /// Until every worker went by it.
+    pub(in crate::control) took: Duration,
+}
+
+/// Where the next snapshot's listeners are, of the doors that there are and of new ones.
+struct Doors {
+    kept: Vec<Option<u16>>,
+    added: Vec<Door>,
+    ears: Ears,
+}
+
+impl Proxy {
+    /// Goes by another configuration from now on, and waits until all workers do. One change after the other.
+    ///
+    /// # Errors
+    /// What was refused, its likely cause and the fix. Nothing has changed.
+    pub(in crate::control) async fn apply(
+        &self,
+        mut config: Config,
+    ) -> Result<Applied, StartError> {
+        let _one = self.changing.lock().await;
+        let began = Time::read_clock();
+        if self.phase.get().is_draining() {
+            let message =
+                "it is draining and takes no other configuration; start another process with it";
+            return Err(StartError(message.to_owned()));
+        }
+        let old = self.config();
+        let kept = keep(&old, &mut config);
+        let difference = Difference::between(&old, &config);
+        if *old != config {
+            self.post_all(config, began)?;
+            self.followed().await;
+        }
+        Ok(Applied {
+            difference,
+            kept,
+            took: Time::read_clock() - began,
+        })
+    }
+
+    fn post_all(&self, config: Config, now: Time) -> Result<(), StartError> {
+        let mut state = self.shared.state.borrow_mut();
+        let next = state.snapshot.next(Arc::new(config), now);
+        let Doors { kept, added, ears } = self.doors(&state, &next)?;
+        state.move_to(next, &kept, added, now);
+        state.dress();
+        for ((post, ears), worker) in self.shared.posts.iter().zip(ears).zip(0..) {
+            let ear = |(door, listener, socket)| Ear {
+                door,
+                listener,
+                sock: Sock::from(socket),
+            };
+            post.post(Message::Follow(Box::new(Order {
+                version: state.version,
+                snapshot: state.snapshot.for_worker(worker),
+                doors: kept.clone(),
+                added: ears.into_iter().map(ear).collect(),
+            })));
+        }
+        let config = &state.snapshot.config;
+        self.limits.set_most(most(config, self.cpus.len()));
+        logging::set_level(config.log.level);
+        self.shared.changed.notify_one();
+        Ok(())
+    }
+
+    /// Listens wherever the next snapshot wants and nobody does yet.
+    fn doors(&self, state: &State, next: &Snapshot) -> Result<Doors, StartError> {
+        let mut kept = vec![None; state.doors.len()];
+        let mut added: Vec<Door> = Vec::new();
+        let mut ears: Ears = self.cpus.iter().map(|_| Vec::new()).collect();
+        for (rules, place) in next.config.listeners.iter().zip(0..) {
+            let number = next.number_of(place);
+            for &wanted in &rules.listen {
+                let same = |(at, door): (usize, &Option<Door>)| {
+                    let is_it = door.as_ref().is_some_and(|it| it.is_for(wanted, number));
+                    (is_it && kept[at].is_none()).then_some(at)
+                };
+                if let Some(at) = state.doors.iter().enumerate().find_map(same) {
+                    kept[at] = Some(number);
+                    continue;
+                }
+                let beside_us = state.has_port(wanted);
+                let door = open(rules, (number, wanted), &self.cpus, Vec::new(), beside_us)?;
+                door.share_out(state.doors.len() + added.len(), &mut ears)
+                    .map_err(|e| super::refused(&rules.name, wanted, &e))?;
+                added.push(door);
+            }
+        }
+        Ok(Doors { kept, added, ears })
+    }
+
+    /// Waits until every worker goes by what was posted last.
+    async fn followed(&self) {
+        let version = self.shared.state.borrow().version;
+        let until = Time::read_clock() + FOLLOWED_WITHIN;
+        let behind = || {
+            let mut workers = self.stats.iter();
+            workers.position(|stats| stats.version.get() < version)
+        };
+        while let Some(worker) = behind() {
+            if Time::read_clock() > until {
+                tracing::error!(worker, "a worker does not take the new configuration");
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+impl State {
+    fn move_to(&mut self, next: Snapshot, kept: &[Option<u16>], added: Vec<Door>, now: Time) {
+        for (door, listener) in self.doors.iter_mut().zip(kept) {
+            match (door.as_mut(), listener) {
+                (Some(door), Some(number)) => door.listener = *number,
+                (Some(_), None) => *door = None,
+                (None, _) => {}
+            }
+        }
+        self.doors.extend(added.into_iter().map(Some));
+        self.snapshot = next;
+        self.version += 1;
+        self.since = now;
+    }
+
+    /// Gives every listening socket what its listener's rules say now: whoever is accepted from here on inherits it.
+    fn dress(&self) {
+        for door in self.doors.iter().flatten() {
+            let rules = &self.snapshot.sites[usize::from(door.listener)].rules;
+            for (_, socket) in &door.sockets {
+                if let Err(e) = worker::dress_again(rules, socket.as_fd()) {
+                    tracing::warn!(listener = rules.name, address = %door.bound, "cannot change a listening socket: {e}");
+                }
+            }
+        }
+    }
+
+    /// Whether this process listens at a port already, whatever the address.
+    fn has_port(&self, wanted: SocketAddr) -> bool {
+        let mut open = self.doors.iter().flatten();
+        open.any(|door| door.bound.port() == wanted.port())
+    }
+}
+
+impl Door {
+    /// Whether a listener that wants this address has it here. Port 0 is any: only its own listener's.
+    fn is_for(&self, wanted: SocketAddr, number: u16) -> bool {
+        self.wanted == wanted && (wanted.port() != 0 || self.listener == number)
+    }
+}
+
+/// Takes back what a running process cannot change, and says what that was.
+fn keep(old: &Config, new: &mut Config) -> Vec<String> {
+    let mut kept = Vec::new();
+    let Process { workers, spin, .. } = &old.process;
+    keep_one(
+        workers,
+        &mut new.process.workers,
+        "process.workers",
+        &mut kept,
+    );
+    keep_one(spin, &mut new.process.spin, "process.spin", &mut kept);
+    keep_one(
+        &old.log.format,
+        &mut new.log.format,
+        "log.format",
+        &mut kept,
+    );
+    keep_one(
+        &old.log.access,
+        &mut new.log.access,
+        "log.access",
+        &mut kept,
+    );
+    for rules in &mut new.listeners {
+        let same = |it: &&Listener| it.name == rules.name;
+        if let Some(before) = old.listeners.iter().find(same) {
+            let key = format!("listener \"{}\": incoming_cpu", rules.name);
+            keep_one(
+                &before.incoming_cpu,
+                &mut rules.incoming_cpu,
+                &key,
+                &mut kept,
+            );
+        }
+    }
+    kept
+}
+
+fn keep_one<T: Clone + PartialEq>(old: &T, new: &mut T, key: &str, kept: &mut Vec<String>) {
+    if old != new {
+        new.clone_from(old);
+        kept.push(key.to_owned());
+    }
+}

@@ -1,0 +1,71 @@
+//! Reload: the file is read again, and the running proxy goes by it. A file with a mistake changes nothing.
+
+use super::Proxy;
+use crate::config::Config;
+use std::path::PathBuf;
+
+/// Where a configuration came from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// This file, which is read again when a reload is asked for.
+    File(PathBuf),
+    /// The command line, which never changes.
+    Flags,
+}
+
+/// What reloads came to so far.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Reloads {
+    /// Those that were applied, and those that found nothing to change.
+    pub done: u64,
+    /// Those that changed nothing because something was wrong.
+    pub refused: u64,
+}
+
+impl Proxy {
+    /// Reads the configuration again and goes by it: what came of it, in one line.
+    ///
+    /// # Errors
+    /// What is wrong with it, a line for each mistake. Nothing has changed.
+    pub async fn reload(&self, source: &Source) -> Result<String, String> {
+        let outcome = self.try_reload(source).await;
+        let mut reloads = self.reloads.get();
+        match &outcome {
+            Ok(told) => {
+                reloads.done += 1;
+                tracing::info!("reloaded: {told}");
+            }
+            Err(mistakes) => {
+                reloads.refused += 1;
+                for line in mistakes.lines() {
+                    tracing::error!("reload refused, nothing has changed: {line}");
+                }
+            }
+        }
+        self.reloads.set(reloads);
+        outcome
+    }
+
+    async fn try_reload(&self, source: &Source) -> Result<String, String> {
+        let Source::File(path) = source else {
+            return Err(
+                "started from the command line: there is no file to read; use `run -c FILE`"
+                    .to_owned(),
+            );
+        };
+        let config = Config::load(path).map_err(|errors| errors.to_string())?;
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let applied = self.apply(config).await.map_err(|e| e.to_string())?;
+        let (difference, took) = (&applied.difference, applied.took);
+        let told = format!("{difference}, in {took:.1?}");
+        if applied.kept.is_empty() {
+            return Ok(told);
+        }
+        let kept = applied.kept.join(", ");
+        Ok(format!(
+            "{told}; as before until the process is upgraded or started anew: {kept}"
+        ))
+    }
+}

@@ -1,0 +1,84 @@
+//! What a running proxy goes by, and where it listens. Changes with each reload; nothing else here does.
+
+use crate::ring::Time;
+use crate::upstream::{Snapshot, Upstream};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+/// What the control thread knows that changes while the process runs.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) snapshot: Snapshot,
+    /// Every listening address, by its number, which workers know their sockets by; those that are closed are `None`.
+    pub(super) doors: Vec<Option<Door>>,
+    /// Of what workers go by.
+    pub(super) version: u64,
+    /// When that came into force.
+    pub(super) since: Time,
+}
+
+/// A listening address.
+#[derive(Debug)]
+pub(super) struct Door {
+    /// The listener's number.
+    pub(super) listener: u16,
+    /// What the configuration says; port 0 is any.
+    pub(super) wanted: SocketAddr,
+    /// What it is.
+    pub(super) bound: SocketAddr,
+    /// Copies of the workers' sockets, each with its worker: for changing them, and for passing them on to another process.
+    /// They must be gone before the workers close theirs: a socket that is open and not accepted from loses clients.
+    pub(super) sockets: Vec<(usize, OwnedFd)>,
+}
+
+impl Door {
+    /// Gives each worker its sockets, as those of this door.
+    pub(super) fn share_out(
+        &self,
+        door: usize,
+        ears: &mut [Vec<(usize, u16, OwnedFd)>],
+    ) -> io::Result<()> {
+        for (worker, socket) in &self.sockets {
+            ears[*worker].push((door, self.listener, socket.try_clone()?));
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    pub(super) fn new(snapshot: Snapshot, doors: Vec<Door>, now: Time) -> Self {
+        Self {
+            snapshot,
+            doors: doors.into_iter().map(Some).collect(),
+            version: 0,
+            since: now,
+        }
+    }
+
+    /// Every bound address, with its listener's number.
+    pub(super) fn bound(&self) -> impl Iterator<Item = (u16, SocketAddr)> {
+        let open = self.doors.iter().flatten();
+        open.map(|door| (door.listener, door.bound))
+    }
+
+    /// Every bound address, with its listener's name.
+    pub(super) fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        let name = |number: u16| self.snapshot.sites[usize::from(number)].rules.name.clone();
+        self.bound()
+            .map(|(number, address)| (name(number), address))
+            .collect()
+    }
+
+    /// Keeps no listening socket open: the workers are about to close theirs.
+    pub(super) fn let_go(&mut self) {
+        for door in self.doors.iter_mut().flatten() {
+            door.sockets.clear();
+        }
+    }
+
+    pub(super) fn upstream(&self, name: &str) -> Option<&Upstream> {
+        let mut all = self.snapshot.upstreams.iter();
+        all.find(|upstream| &**upstream.name() == name)
+    }
+}
