@@ -3,6 +3,7 @@
 //! `RINGWAY_SIM_WORLDS=100000 cargo test --test sim` plays more worlds; the line that a failing one prints plays it alone.
 
 mod backends;
+mod following;
 mod opening;
 mod relay;
 #[expect(
