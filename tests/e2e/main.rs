@@ -13,6 +13,7 @@ mod hostile; //   every shape of bad first bytes
 mod limits; //    connections and descriptors
 mod logs; //      the access log and who reads it
 mod peeking; //   request heads and ClientHellos
+mod reloading; // another file in the running process
 mod spinning; //  staying awake between messages
 mod starting; //  what is refused at start, and what a start makes
 mod switching; // from copying to splicing and back
