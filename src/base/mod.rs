@@ -3,6 +3,7 @@
 mod counter;
 mod crowd;
 mod dice;
+mod histogram;
 mod slots;
 pub mod stable_hash;
 mod wheel;
@@ -10,5 +11,6 @@ mod wheel;
 pub use counter::{Counter, Gauge, Shared};
 pub use crowd::{Crowd, Excess, Terms};
 pub use dice::Dice;
+pub use histogram::{BOUNDS, BUCKETS, Distribution, Histogram, SharedHistogram};
 pub use slots::{Key, Slots};
 pub use wheel::{TICK, Wheel};

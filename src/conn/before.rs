@@ -147,8 +147,10 @@ impl Connection {
         if let Some(peeked) = peeked {
             self.told.get_or_insert_default().peeked = peeked;
         }
+        let took = cx.now.since(self.started);
+        cx.peeks.add(took);
         if let Some(told) = &mut self.told {
-            told.took = cx.now.since(self.started);
+            told.took = took;
         }
         let State::Greeting(greet) = self.take_state() else {
             unreachable!("only a greeting chooses")
@@ -186,15 +188,13 @@ impl Connection {
         };
         match dial.on_dialed(result) {
             Dialed::Connected(sock) => {
-                self.dialed().1.on_connected(cx.now);
+                let took = dial.took(cx.now);
+                self.dialed().1.on_connected(took, cx.now);
                 self.relay(sock, local, cx);
             }
-            Dialed::Failed(cause) => {
+            Dialed::Failed(failure) => {
                 let (upstream, backend) = self.dialed();
-                // What this machine lacks is no backend's fault.
-                if cause != Cause::Resource {
-                    upstream.on_failed(backend, cx.now);
-                }
+                upstream.on_failed(backend, failure, cx.now);
                 backend.leave();
                 self.seated = false;
                 self.dial_next(cx);

@@ -5,7 +5,7 @@ use super::{Cause, Cx, Outcome, Phase, Side};
 use crate::base::Key;
 use crate::relay::tag;
 use crate::ring::{DialOptions, Errno, Lease, Op, OpKind, Sock, Time};
-use crate::upstream::{Member, Upstream};
+use crate::upstream::{DialFailure, Member, Upstream};
 use arrayvec::ArrayVec;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(super) struct Dial {
     /// Among the upstream's backends.
     hash: u64,
     tried: ArrayVec<u16, TRIES_MAX>,
-    failed: Option<(Cause, Errno)>,
+    failed: Option<(DialFailure, Errno)>,
     attempt: Time,
     cancelled: Cancelled,
 }
@@ -40,7 +40,7 @@ pub(super) enum Dialed {
     /// There is a backend.
     Connected(Sock),
     /// There is none; another may be tried. Why: the last one's fault, or this machine's.
-    Failed(Cause),
+    Failed(DialFailure),
     /// The connection was given up meanwhile, whatever the dial says.
     GivenUp(Outcome, Option<Sock>),
 }
@@ -107,18 +107,18 @@ impl Dial {
             // A cancel that lost its race is a connection like any other.
             (Cancelled::No | Cancelled::TimedOut, Ok(backend)) => Dialed::Connected(backend),
             // That this machine has no port, say, is not the backend's silence, however late one hears it.
-            (Cancelled::TimedOut, Err(errno)) if cause_of(errno) != Cause::Resource => {
-                self.failed(Cause::ConnectTimeout, Errno::ETIMEDOUT)
+            (Cancelled::TimedOut, Err(errno)) if failure_of(errno) != DialFailure::Resource => {
+                self.failed(DialFailure::Timeout, Errno::ETIMEDOUT)
             }
             (Cancelled::No | Cancelled::TimedOut, Err(errno)) => {
-                self.failed(cause_of(errno), errno)
+                self.failed(failure_of(errno), errno)
             }
         }
     }
 
-    fn failed(&mut self, cause: Cause, errno: Errno) -> Dialed {
-        self.failed = Some((cause, errno));
-        Dialed::Failed(cause)
+    fn failed(&mut self, failure: DialFailure, errno: Errno) -> Dialed {
+        self.failed = Some((failure, errno));
+        Dialed::Failed(failure)
     }
 
     /// Bytes of a client that is still being read; it may also be gone.
@@ -161,6 +161,11 @@ impl Dial {
         self.cancelled = Cancelled::GivenUp(cause, errno);
     }
 
+    /// How long the backend that is dialed now has had.
+    pub(super) fn took(&self, now: Time) -> Duration {
+        now.since(self.attempt)
+    }
+
     pub(super) fn tries(&self) -> u8 {
         u8::try_from(self.tried.len()).expect("at most eight")
     }
@@ -175,7 +180,7 @@ impl Dial {
 
     fn outcome(&self) -> Outcome {
         let (cause, errno) = match self.failed {
-            Some((cause, errno)) => (cause, Some(errno)),
+            Some((failure, errno)) => (failure.into(), Some(errno)),
             None => (Cause::NoBackend, None),
         };
         Outcome {
@@ -194,7 +199,7 @@ fn cancel(key: Key, cx: &mut Cx<'_>) {
 }
 
 /// Errors of connect(2) and socket(2): the backend's, or this machine's.
-fn cause_of(errno: Errno) -> Cause {
+fn failure_of(errno: Errno) -> DialFailure {
     // Of descriptors, memory and ports: without one of these no backend can be dialed.
     const OURS: [Errno; 5] = [
         Errno::EMFILE,
@@ -204,13 +209,13 @@ fn cause_of(errno: Errno) -> Cause {
         Errno::EADDRNOTAVAIL,
     ];
     if errno == Errno::ECONNREFUSED {
-        Cause::ConnectRefused
+        DialFailure::Refused
     } else if errno == Errno::ETIMEDOUT {
-        Cause::ConnectTimeout
+        DialFailure::Timeout
     } else if OURS.contains(&errno) {
-        Cause::Resource
+        DialFailure::Resource
     } else {
-        Cause::ConnectFailed
+        DialFailure::Other
     }
 }
 
@@ -219,22 +224,22 @@ mod tests {
     use super::*;
 
     /// What a dial comes to that fails with this after `connect_timeout`.
-    fn late(errno: Errno) -> Cause {
+    fn late(errno: Errno) -> DialFailure {
         let client = Client::new(Sock::simulated(3));
         let mut dial = Dial::new(client, 0, Time::default());
         dial.cancelled = Cancelled::TimedOut;
         let dialed = dial.on_dialed(Err(errno));
         dial.into_client().into_sock().into_simulated();
         match dialed {
-            Dialed::Failed(cause) => cause,
+            Dialed::Failed(failure) => failure,
             Dialed::Connected(_) | Dialed::GivenUp(..) => panic!("it failed"),
         }
     }
 
     #[test]
     fn what_this_machine_lacks_is_not_a_backend_that_timed_out() {
-        assert_eq!(late(Errno::EADDRNOTAVAIL), Cause::Resource);
-        assert_eq!(late(Errno::ECANCELED), Cause::ConnectTimeout);
-        assert_eq!(late(Errno::ECONNREFUSED), Cause::ConnectTimeout);
+        assert_eq!(late(Errno::EADDRNOTAVAIL), DialFailure::Resource);
+        assert_eq!(late(Errno::ECANCELED), DialFailure::Timeout);
+        assert_eq!(late(Errno::ECONNREFUSED), DialFailure::Timeout);
     }
 }

@@ -24,9 +24,9 @@ pub use admission::{Household, Households, Rejection, admit};
 pub use greet::Peeked;
 pub use outcome::{Cause, Outcome, Phase};
 
-use crate::base::{Key, Wheel};
+use crate::base::{Histogram, Key, Wheel};
 use crate::config::Listener;
-use crate::relay::Moved;
+use crate::relay::{Moved, Pressure};
 use crate::ring::{Buffers, Event, Lane, Ops, Sock, Time};
 use crate::upstream::{Current, Member, Site, Upstream};
 use client::Client;
@@ -54,6 +54,10 @@ pub struct Cx<'a> {
     pub scratch: &'a mut Vec<u8>,
     /// The clients of all workers, by address.
     pub households: &'a Households,
+    /// The worker's account of back-pressure.
+    pub pressure: &'a Pressure,
+    /// How long the clients of this listener were listened to.
+    pub peeks: &'a Histogram,
     /// The time of this turn.
     pub now: Time,
 }

@@ -2,6 +2,7 @@
 
 use super::Side;
 use crate::ring::Errno;
+use crate::upstream::DialFailure;
 use crate::wire::http_head::Status;
 use crate::wire::{client_hello, http_head, proxy_protocol};
 use std::fmt;
@@ -289,6 +290,17 @@ impl Cause {
             | Self::Denied
             | Self::TooMany
             | Self::TooFast => 'P',
+        }
+    }
+}
+
+impl From<DialFailure> for Cause {
+    fn from(failure: DialFailure) -> Self {
+        match failure {
+            DialFailure::Refused => Self::ConnectRefused,
+            DialFailure::Timeout => Self::ConnectTimeout,
+            DialFailure::Other => Self::ConnectFailed,
+            DialFailure::Resource => Self::Resource,
         }
     }
 }

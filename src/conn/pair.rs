@@ -496,6 +496,7 @@ impl Pair {
             ops: cx.ops,
             buffers: cx.buffers,
             starved: cx.starved,
+            pressure: cx.pressure,
             now: cx.now,
             key,
             source,

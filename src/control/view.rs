@@ -4,10 +4,11 @@
 
 use super::probe::ProbeView;
 use super::room::Room;
+use crate::base::Distribution;
 use crate::config::{self, AdminState, Config};
 use crate::ring::Time;
-use crate::upstream::Standing;
 use crate::upstream::health::State;
+use crate::upstream::{DialFailure, Standing};
 use crate::worker::Stats;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -116,8 +117,12 @@ pub struct BackendView {
     pub connections: u64,
     /// Connections that were ever dialed to it.
     pub connections_total: u64,
-    /// Dials that failed.
+    /// Dials that failed, for a reason that is the backend's.
     pub connect_failures_total: u64,
+    /// Dials that failed by reason, in the order of [`DialFailure::ALL`]: those that are no backend's fault too.
+    pub connect_failures: [u64; DialFailure::ALL.len()],
+    /// How long the dials took that succeeded.
+    pub connects: Distribution,
     /// How often failed dials took it out.
     pub ejections_total: u64,
     /// What is known from probes, if it is probed.

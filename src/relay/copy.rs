@@ -108,6 +108,11 @@ impl Copy {
         !self.is_reading() && !matches!(self.writing, Writing::Busy(_))
     }
 
+    /// Whether the source is not read because the sink has not taken what came before.
+    pub(super) fn waits_for_sink(&self) -> bool {
+        self.reading == Reading::Paused && matches!(self.writing, Writing::Busy(_))
+    }
+
     /// Bytes received and not yet sent.
     fn queued(&self) -> u32 {
         let sending = match self.writing {

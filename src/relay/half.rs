@@ -44,6 +44,8 @@ pub struct Half {
     engine: Engine,
     pace: Pace,
     moved: Moved,
+    /// Its source is held back, and the worker's account says so.
+    held: bool,
 }
 
 impl Half {
@@ -55,6 +57,7 @@ impl Half {
             engine: Engine::Copy(Copy::new()),
             pace: Pace::default(),
             moved: Moved::default(),
+            held: false,
         }
     }
 
@@ -123,6 +126,7 @@ impl Half {
         }
         let step = copy.on_received(result, more, nonempty, cx);
         self.splice_if_left(cx);
+        self.account(cx);
         step
     }
 
@@ -131,6 +135,7 @@ impl Half {
     pub fn on_sent(&mut self, result: Result<u32, Errno>, rest: Lease, cx: &mut Cx<'_>) -> Step {
         let step = self.engine.copy().on_sent(result, rest, cx);
         self.splice_if_left(cx);
+        self.account(cx);
         step
     }
 
@@ -142,7 +147,7 @@ impl Half {
             unreachable!("no splice is in flight while copying")
         };
         let failing = splice.is_failing();
-        match splice.on_spliced(Spliced { held, stop }, leave, cx) {
+        let step = match splice.on_spliced(Spliced { held, stop }, leave, cx) {
             Next::Stay(step) => step,
             Next::Leave => {
                 self.moved.switches += 1;
@@ -153,7 +158,9 @@ impl Half {
                 self.engine = Engine::Copy(Copy::discarding(cx));
                 Step::Ended
             }
-        }
+        };
+        self.account(cx);
+        step
     }
 
     /// Buffers are free again.
@@ -162,6 +169,7 @@ impl Half {
             copy.on_buffers(cx);
             self.splice_if_left(cx);
         }
+        self.account(cx);
     }
 
     /// Others need buffers: if the sink has taken nothing since it was asked last, what waits for it moves out of them.
@@ -175,13 +183,15 @@ impl Half {
     /// Sends on nothing that comes from now on; what was received still goes out, then FIN. Goes on reading, so that
     /// a close later does not answer bytes of a talkative source with a reset that overtakes the last bytes to it.
     pub fn stop(&mut self, cx: &mut Cx<'_>) -> Step {
-        match &mut self.engine {
+        let step = match &mut self.engine {
             Engine::Copy(copy) => copy.stop(cx),
             Engine::Splice(splice) => {
                 splice.stop(cx);
                 Step::Going
             }
-        }
+        };
+        self.account(cx);
+        step
     }
 
     /// The source is known to have failed: takes its last bytes, flushes them, sends no FIN.
@@ -190,6 +200,7 @@ impl Half {
             Engine::Copy(copy) => copy.fail_source(cx),
             Engine::Splice(splice) => splice.fail_source(),
         }
+        self.account(cx);
     }
 
     /// Gives up: throws away what comes and what is queued, sends no FIN. `cancel` asks what is in flight to end;
@@ -199,6 +210,7 @@ impl Half {
             Engine::Copy(copy) => copy.abandon(cancel, cx),
             Engine::Splice(splice) => splice.abandon(cancel, cx),
         }
+        self.account(cx);
     }
 
     /// Whether the stream that was just spliced had better be copied.
@@ -210,6 +222,28 @@ impl Half {
             false
         };
         small && self.relay == Relay::Auto
+    }
+
+    /// Keeps the worker's account of back-pressure true; called after everything that may change it.
+    #[inline]
+    fn account(&mut self, cx: &Cx<'_>) {
+        let held = match &self.engine {
+            Engine::Copy(copy) => copy.waits_for_sink(),
+            Engine::Splice(splice) => splice.waits_for_sink(),
+        };
+        if held != self.held {
+            self.hold(held, cx);
+        }
+    }
+
+    #[cold]
+    fn hold(&mut self, held: bool, cx: &Cx<'_>) {
+        self.held = held;
+        if held {
+            cx.pressure.begin(cx.source.0);
+        } else {
+            cx.pressure.end(cx.source.0);
+        }
     }
 
     #[inline]

@@ -13,9 +13,11 @@
 mod copy;
 mod half;
 mod pace;
+mod pressure;
 mod splice;
 
 pub use half::{Half, Moved};
+pub use pressure::Pressure;
 
 use crate::base::Key;
 use crate::ring::{Buffers, Errno, Lane, Lease, Ops, SockRef, Tag, Time};
@@ -83,6 +85,8 @@ pub struct Cx<'a> {
     pub buffers: &'a mut Buffers,
     /// Halves that found no free buffer, oldest first: who, and the lane that they read.
     pub starved: &'a mut VecDeque<(Key, Lane)>,
+    /// The worker's account of back-pressure.
+    pub pressure: &'a Pressure,
     /// The time of this turn.
     pub now: Time,
     /// The connection.

@@ -14,6 +14,8 @@ const BUDGET: u32 = 256 << 10;
 enum State {
     /// A splice is in flight.
     Moving,
+    /// The same, and it waits for the sink to take what is in its pipe.
+    Held,
     /// A splice is in flight; what is in its pipe still goes out, and nothing more (`stop`).
     Stopping,
     /// A splice is in flight on a source that is known to have failed; it moves the source's last bytes.
@@ -72,8 +74,16 @@ impl Splice {
         !self.is_moving()
     }
 
+    /// Whether the source is not read because the sink has not taken what came before.
+    pub(super) fn waits_for_sink(&self) -> bool {
+        self.0 == State::Held
+    }
+
     fn is_moving(&self) -> bool {
-        matches!(self.0, State::Moving | State::Stopping | State::Failing)
+        matches!(
+            self.0,
+            State::Moving | State::Held | State::Stopping | State::Failing
+        )
     }
 
     /// A splice completed. `leave`: once its pipe is empty the half would rather copy.
@@ -92,11 +102,11 @@ impl Splice {
                 Next::Stay(Step::SinkFailed(errno))
             }
             (_, Stop::SourceFailed(errno)) => self.on_source_failed(errno),
-            (State::Moving, Stop::End) => {
+            (State::Moving | State::Held, Stop::End) => {
                 self.0 = State::Ended;
                 Next::Stay(Step::Ended)
             }
-            (State::Moving, stop) => self.move_on(stop, leave, cx),
+            (State::Moving | State::Held, stop) => self.move_on(stop, leave, cx),
             (State::Stopping, _) => self.flush(it.held, cx),
             (State::Failing, stop) => take_last(&mut self.0, stop, cx),
             (State::Ended | State::Broken, _) => unreachable!("no splice is in flight"),
@@ -105,7 +115,7 @@ impl Splice {
 
     /// See [`Half::stop`](super::Half::stop).
     pub(super) fn stop(&mut self, cx: &mut Cx<'_>) {
-        if self.0 == State::Moving {
+        if matches!(self.0, State::Moving | State::Held) {
             self.0 = State::Stopping;
             cancel(cx);
         }
@@ -114,7 +124,7 @@ impl Splice {
     /// See [`Half::fail_source`](super::Half::fail_source).
     pub(super) fn fail_source(&mut self) {
         self.0 = match self.0 {
-            State::Moving | State::Stopping | State::Failing => State::Failing,
+            State::Moving | State::Held | State::Stopping | State::Failing => State::Failing,
             State::Ended | State::Broken => State::Broken,
             failed @ State::Failed { .. } => failed,
         };
@@ -148,6 +158,11 @@ impl Splice {
             Stop::End | Stop::SourceFailed(_) | Stop::SinkFailed(_) => {
                 unreachable!("the caller's")
             }
+        };
+        self.0 = if stop == Stop::Full {
+            State::Held
+        } else {
+            State::Moving
         };
         ask(BUDGET, wait, cx);
         Next::Stay(Step::Going)

@@ -48,6 +48,12 @@ pub trait Ring {
     /// The time of the last [`turn`](Self::turn)'s end, read from the clock once per turn.
     fn now(&self) -> Time;
 
+    /// The clock, read again: for what is measured within a turn, and seldom, because it costs a call. Where time passes
+    /// between turns alone it is [`now`](Self::now).
+    fn read_clock(&self) -> Time {
+        self.now()
+    }
+
     /// Submits every op in `ops` (leaving it empty), waits for at least one completion unless [`Until`] says
     /// otherwise, and appends what came back to `done`. One entry into the kernel in the common case.
     ///

@@ -244,6 +244,10 @@ impl Ring for Uring {
         self.now
     }
 
+    fn read_clock(&self) -> Time {
+        Time::read_clock()
+    }
+
     fn turn(&mut self, ops: &mut Ops, until: Until, done: &mut Vec<Completion>) -> io::Result<()> {
         self.buf_ring.publish(&mut self.buffers);
         for op in ops.drain() {

@@ -7,6 +7,7 @@
 
 use super::health::State;
 use crate::balance::SlowStart;
+use crate::base::{Distribution, SharedHistogram};
 use crate::config::{AdminState, Backend, InitialHealth, Upstream};
 use crate::ring::Time;
 use std::sync::Arc;
@@ -42,6 +43,34 @@ pub enum Standing {
     Out,
     /// It has `max_connections`.
     Full,
+}
+
+/// Why a dial came to nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DialFailure {
+    /// The backend's host refused it.
+    Refused,
+    /// Nobody answered within `connect_timeout`.
+    Timeout,
+    /// The backend could not be reached for another reason.
+    Other,
+    /// This machine had no descriptor, port or memory left. No backend's fault: it takes none out.
+    Resource,
+}
+
+impl DialFailure {
+    /// Every reason, in the order of the counters.
+    pub const ALL: [Self; 4] = [Self::Refused, Self::Timeout, Self::Other, Self::Resource];
+
+    /// The word in metrics.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Timeout => "timeout",
+            Self::Other => "other",
+            Self::Resource => "resource",
+        }
+    }
 }
 
 /// What an upstream's configuration says of dials that fail, and of backends that come back.
@@ -81,7 +110,10 @@ pub struct Member {
     /// Seats; 0 is any number.
     most: AtomicU64,
     opened: AtomicU64,
-    failed: AtomicU64,
+    /// Failed dials, in the order of [`DialFailure::ALL`].
+    failed: [AtomicU64; DialFailure::ALL.len()],
+    /// How long the others took.
+    connects: SharedHistogram,
     admin: AtomicU8,
     /// Its probes failed.
     down: AtomicBool,
@@ -192,9 +224,23 @@ impl Member {
         self.opened.load(Relaxed)
     }
 
-    /// Dials that failed.
+    /// Dials that failed, for a reason that is the backend's.
     pub fn failed(&self) -> u64 {
-        self.failed.load(Relaxed)
+        let theirs = DialFailure::ALL.into_iter();
+        theirs
+            .filter(|failure| *failure != DialFailure::Resource)
+            .map(|failure| self.failed_by(failure))
+            .sum()
+    }
+
+    /// Dials that failed for this reason.
+    pub fn failed_by(&self, failure: DialFailure) -> u64 {
+        self.failed[failure as usize].load(Relaxed)
+    }
+
+    /// How long the dials took that succeeded.
+    pub fn connects(&self) -> Distribution {
+        self.connects.read()
     }
 
     /// How often failed dials took it out.
@@ -244,8 +290,9 @@ impl Member {
         assert!(before > 0, "a connection left {self:?} twice");
     }
 
-    /// A dial succeeded.
-    pub fn on_connected(&self, now: Time) {
+    /// A dial succeeded, and took so long.
+    pub fn on_connected(&self, took: Duration, now: Time) {
+        self.connects.add(took);
         // Mostly nothing has failed, and then nothing is written.
         if self.fails.load(Relaxed) > 0 {
             self.fails.store(0, Relaxed);
@@ -255,9 +302,12 @@ impl Member {
         }
     }
 
-    /// A dial failed, for a reason that is the backend's.
-    pub fn on_failed(&self, terms: Terms, now: Time) {
-        self.failed.fetch_add(1, Relaxed);
+    /// A dial failed. If the reason is the backend's, it has failed once more in a self.
+    pub fn on_failed(&self, failure: DialFailure, terms: Terms, now: Time) {
+        self.failed[failure as usize].fetch_add(1, Relaxed);
+        if failure == DialFailure::Resource {
+            return;
+        }
         let fails = self.fails.fetch_add(1, Relaxed).saturating_add(1);
         let is_enough = terms.max_fails > 0 && fails >= terms.max_fails;
         if is_enough && self.out_until.load(Relaxed) == IN {
@@ -425,6 +475,8 @@ mod tests {
         slow_start: Duration::ZERO,
     };
 
+    const TOOK: Duration = Duration::from_micros(80);
+
     fn one(most: usize) -> Member {
         let mut backend = Backend::new(SocketAddr::from(([192, 0, 2, 1], 80)));
         backend.max_connections = most;
@@ -441,7 +493,7 @@ mod tests {
     }
 
     fn fail(live: &Member, times: u32, now: Time) {
-        (0..times).for_each(|_| live.on_failed(TERMS, now));
+        (0..times).for_each(|_| live.on_failed(DialFailure::Refused, TERMS, now));
     }
 
     #[test]
@@ -449,7 +501,7 @@ mod tests {
         let live = one(0);
         fail(&live, 2, at(0));
         assert_eq!(live.standing(at(0)), Standing::Up);
-        live.on_connected(at(0));
+        live.on_connected(TOOK, at(0));
         fail(&live, 2, at(0));
         assert_eq!(live.standing(at(0)), Standing::Up, "not in a row");
         fail(&live, 1, at(0));
@@ -459,15 +511,35 @@ mod tests {
     }
 
     #[test]
+    fn what_this_machine_lacks_is_counted_and_takes_no_backend_out() {
+        let live = one(0);
+        for _ in 0..9 {
+            live.on_failed(DialFailure::Resource, TERMS, at(0));
+        }
+        assert_eq!(live.standing(at(0)), Standing::Up);
+        assert_eq!(live.failed_by(DialFailure::Resource), 9);
+        assert_eq!(live.failed(), 0);
+    }
+
+    #[test]
+    fn dials_that_succeed_are_counted_by_how_long_they_took() {
+        let live = one(0);
+        live.on_connected(TOOK, at(0));
+        live.on_connected(TOOK * 1000, at(0));
+        let connects = live.connects();
+        assert_eq!((connects.count(), connects.nanos), (2, 80_080_000));
+    }
+
+    #[test]
     fn one_connection_tries_a_backend_that_was_out_while_others_keep_away() {
         let live = one(0);
         fail(&live, 3, at(0));
         assert!(take(&live, at(10)));
         assert_eq!(live.standing(at(10)), Standing::Out);
-        live.on_failed(TERMS, at(11));
+        live.on_failed(DialFailure::Timeout, TERMS, at(11));
         assert_eq!(live.standing(at(19)), Standing::Out);
         assert!(take(&live, at(20)), "the next one tries");
-        live.on_connected(at(20));
+        live.on_connected(TOOK, at(20));
         assert_eq!(live.standing(at(20)), Standing::Up);
         assert!(take(&live, at(20)) && take(&live, at(20)));
     }
@@ -510,7 +582,7 @@ mod tests {
                 .find(|&s| live.standing(at(s)) == Standing::Up)
                 .unwrap();
             times.push(back - now);
-            live.on_connected(at(back));
+            live.on_connected(TOOK, at(back));
             now = back + 1;
         }
         assert_eq!(times, [10, 20, 40, 80, 80, 80]);

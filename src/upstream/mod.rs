@@ -11,7 +11,7 @@ mod tier;
 
 pub use facts::Facts;
 pub use hashed::Hashed;
-pub use live::{Live, Member, Standing, Terms};
+pub use live::{DialFailure, Live, Member, Standing, Terms};
 pub use snapshot::{Current, Seats, Site, Snapshot};
 
 use crate::config::{Backend, Balance, HashKey, Upstream as Settings};
@@ -136,9 +136,9 @@ impl Upstream {
         Some(SocketAddr::new(*ip, 0))
     }
 
-    /// A dial of one of its backends failed, for a reason that is the backend's.
-    pub fn on_failed(&self, backend: &Member, now: Time) {
-        backend.on_failed(self.terms(), now);
+    /// A dial of one of its backends failed.
+    pub fn on_failed(&self, backend: &Member, failure: DialFailure, now: Time) {
+        backend.on_failed(failure, self.terms(), now);
     }
 
     /// A number that two boxes share exactly when a hash decides and they choose alike.

@@ -348,6 +348,33 @@ impl fmt::Display for Version {
 }
 
 impl Refusal {
+    /// Every kind, in the order of the counters.
+    pub const ALL: [Self; 18] = [
+        Self::NotTls,
+        Self::PlainHttp,
+        Self::ProxyHeader,
+        Self::Sslv2,
+        Self::Alert,
+        Self::NotHandshake,
+        Self::RecordVersion,
+        Self::RecordLength,
+        Self::EmptyRecord,
+        Self::TooManyRecords,
+        Self::NotHello,
+        Self::TooLong,
+        Self::HelloVersion,
+        Self::Malformed,
+        Self::MalformedExtension,
+        Self::DuplicateExtension,
+        Self::DuplicateName,
+        Self::BadName,
+    ];
+
+    /// Its place in [`ALL`](Self::ALL).
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
     /// The word for logs and counters: one of a fixed set, nothing of the client's.
     pub fn word(self) -> &'static str {
         match self {

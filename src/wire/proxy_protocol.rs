@@ -243,6 +243,30 @@ impl Ssl<'_> {
 }
 
 impl Refusal {
+    /// Every kind, in the order of the counters.
+    pub const ALL: [Self; 15] = [
+        Self::LineTooLong,
+        Self::LineEnding,
+        Self::Protocol,
+        Self::Fields,
+        Self::Address,
+        Self::Port,
+        Self::Version,
+        Self::Command,
+        Self::Family,
+        Self::Datagram,
+        Self::HeaderTooLong,
+        Self::AddressesCutShort,
+        Self::MalformedTlv,
+        Self::DuplicateTlv,
+        Self::Checksum,
+    ];
+
+    /// Its place in [`ALL`](Self::ALL).
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
     /// The word for logs and counters: one of a fixed set, nothing of the sender's.
     pub fn word(self) -> &'static str {
         match self {

@@ -2,7 +2,7 @@
 //! up in exactly one place: turned away here, a connection here, or an arrival at another worker.
 
 use super::handover::Arrival;
-use super::{Worker, listener_tag};
+use super::{TurnedAway, Worker, listener_tag};
 use crate::config::AcceptProxy;
 use crate::conn::{self, Accepted, Connection, Household};
 use crate::ring::{Errno, Op, Ring, Sock, Time};
@@ -36,12 +36,14 @@ impl<R: Ring> Worker<R> {
     fn admit(&mut self, place: usize, sock: Sock, peer: SocketAddr, now: Time) {
         let listener = self.listeners[place].listener;
         if self.drain.is_some() {
-            self.stats.rejected_draining.add(1);
+            self.stats
+                .listener(listener)
+                .turn_away(TurnedAway::Draining);
             return self.ops.push(Op::Close { sock, reset: false });
         }
         let site = &self.current.sites[usize::from(listener)];
         if !self.limits.acquire(&site.seats) {
-            self.stats.rejected_limit.add(1);
+            self.stats.listener(listener).turn_away(TurnedAway::Limit);
             return self.ops.push(Op::Close { sock, reset: true });
         }
         self.listeners[place].on_success();
@@ -58,7 +60,7 @@ impl<R: Ring> Worker<R> {
             Ok(counted) => counted,
             Err(rejection) => {
                 self.limits.release(&site.seats);
-                self.stats.on_rejected(rejection);
+                self.stats.listener(listener).turn_away(rejection.into());
                 return self.ops.push(Op::Close { sock, reset: true });
             }
         };
@@ -98,11 +100,13 @@ impl<R: Ring> Worker<R> {
         };
         let site = Rc::clone(&current.sites[usize::from(arrival.listener)]);
         if self.drain.is_some() {
-            self.stats.rejected_draining.add(1);
+            let listener = self.stats.listener(site.number);
+            listener.turn_away(TurnedAway::Draining);
             return self.turn_away(arrival, &site, false, now);
         }
         if self.connections.is_full() {
-            self.stats.rejected_limit.add(1);
+            let listener = self.stats.listener(site.number);
+            listener.turn_away(TurnedAway::Limit);
             return self.turn_away(arrival, &site, true, now);
         }
         let Arrival {
@@ -113,6 +117,7 @@ impl<R: Ring> Worker<R> {
             ..
         } = arrival;
         self.stats.accepted.add(1);
+        self.stats.listener(site.number).accepted.add(1);
         self.accepted += 1;
         // 40 bits of sequence below the worker: below 2^53, so that JSON readers with floating numbers keep it whole.
         let id = u64::from(self.worker) << 40 | self.accepted;

@@ -1,9 +1,11 @@
 //! What a worker counts. Each counter is written by its worker alone and read by anybody; sums are the reader's.
 
-use crate::base::{Counter, Gauge};
+use crate::base::{Counter, Gauge, Histogram};
 use crate::conn::{Cause, Rejection, Side, Summary};
+use crate::relay::Pressure;
 use crate::ring::{Buffers, Errno, Event, Lease, Stop};
-use crate::wire::http_head::Refusal;
+use crate::wire::{client_hello, http_head, proxy_protocol};
+use std::sync::OnceLock;
 
 /// One worker's counters. Aligned, so that two workers' never share a cache line.
 #[derive(Debug, Default)]
@@ -15,32 +17,16 @@ pub struct Stats {
     pub handed_over: Counter,
     /// Connections open now.
     pub open: Gauge,
-    /// Connections closed at once because a limit was reached.
-    pub rejected_limit: Counter,
-    /// Connections closed at once because `allow` or `deny` keep them out.
-    pub rejected_denied: Counter,
-    /// Connections closed at once because their address had too many.
-    pub rejected_too_many: Counter,
-    /// Connections closed at once because their address came too fast.
-    pub rejected_too_fast: Counter,
-    /// Connections closed at once because the proxy was stopping.
-    pub rejected_draining: Counter,
     /// Accepts that failed because no descriptor was free (EMFILE, ENFILE).
     pub accept_no_descriptor: Counter,
     /// Accepts that failed otherwise.
     pub accept_failed: Counter,
-    /// Connections that ended, by cause, in the order of [`Cause::ALL`].
-    pub ended: [Counter; Cause::ALL.len()],
-    /// Request heads that were refused, by kind, in the order of [`Refusal::ALL`].
-    pub bad_heads: [Counter; Refusal::ALL.len()],
-    /// Bytes received from clients and copied.
-    pub copied_up: Counter,
-    /// Bytes received from backends and copied.
-    pub copied_down: Counter,
-    /// Bytes spliced from clients.
-    pub spliced_up: Counter,
-    /// Bytes spliced from backends.
-    pub spliced_down: Counter,
+    /// Request heads that were refused, by kind, in the order of [`http_head::Refusal::ALL`].
+    pub bad_heads: [Counter; http_head::Refusal::ALL.len()],
+    /// ClientHellos that were refused, by kind, in the order of [`client_hello::Refusal::ALL`].
+    pub bad_hellos: [Counter; client_hello::Refusal::ALL.len()],
+    /// PROXY protocol headers that were refused, by kind, in the order of [`proxy_protocol::Refusal::ALL`].
+    pub bad_proxy_headers: [Counter; proxy_protocol::Refusal::ALL.len()],
     /// Changes between copying and splicing, of connections that have ended. Many for each connection: its traffic lies
     /// at the edge, and one way for its listener may be cheaper (`relay`).
     pub switches: Counter,
@@ -58,6 +44,9 @@ pub struct Stats {
     pub turns: Counter,
     /// Questions of control's that were answered, which is how it knows that the worker turns.
     pub pings: Counter,
+    /// How long one turn in [`TIMED`](super::TIMED) took to handle what its wake-up had brought. The kernel's part, the
+    /// sends among it, belongs to the next entry and is not in it.
+    pub loops: Histogram,
     /// Overflows of the completion queue.
     pub overflows: Gauge,
     /// Bytes for stalled readers that were moved out of the buffers.
@@ -66,26 +55,174 @@ pub struct Stats {
     pub buffers: Gauge,
     /// Buffers of these that hold nothing.
     pub buffers_free: Gauge,
+    /// Directions that wait for a slow reader.
+    pub pressure: Pressure,
+    listeners: Rows,
+}
+
+/// One worker's counters of one listener.
+#[derive(Debug, Default)]
+pub struct ListenerStats {
+    /// Connections that this worker took.
+    pub accepted: Counter,
+    /// Bytes received from clients and copied.
+    pub copied_up: Counter,
+    /// Bytes received from backends and copied.
+    pub copied_down: Counter,
+    /// Bytes spliced from clients.
+    pub spliced_up: Counter,
+    /// Bytes spliced from backends.
+    pub spliced_down: Counter,
+    /// How long clients were listened to before it was known where they go.
+    pub peeks: Histogram,
+    closed: [Counter; Cause::ALL.len()],
+    turned_away: [Counter; TurnedAway::ALL.len()],
+}
+
+/// Why a client was closed before it became a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TurnedAway {
+    /// A `max_connections` is reached, of the process or the listener.
+    Limit,
+    /// `allow` or `deny` keep it out.
+    Denied,
+    /// Its address has `max_connections_per_ip` open.
+    TooMany,
+    /// Its address comes faster than `connect_rate_per_ip`.
+    TooFast,
+    /// The proxy is stopping.
+    Draining,
+}
+
+impl TurnedAway {
+    /// Every reason, in the order of the counters.
+    pub const ALL: [Self; 5] = [
+        Self::Limit,
+        Self::Denied,
+        Self::TooMany,
+        Self::TooFast,
+        Self::Draining,
+    ];
+
+    /// The word in metrics; where a connection may end for the same reason, the access log's.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Limit => "limit",
+            Self::Denied => "denied",
+            Self::TooMany => "too-many",
+            Self::TooFast => "too-fast",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+impl From<Rejection> for TurnedAway {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::Denied => Self::Denied,
+            Rejection::TooMany => Self::TooMany,
+            Rejection::TooFast => Self::TooFast,
+        }
+    }
+}
+
+impl ListenerStats {
+    /// Connections that ended for this reason.
+    pub fn closed(&self, cause: Cause) -> u64 {
+        self.closed[cause.index()].get()
+    }
+
+    /// Connections that ended, for whatever reason.
+    pub fn closed_total(&self) -> u64 {
+        self.closed.iter().map(Counter::get).sum()
+    }
+
+    /// Clients that were turned away for this reason.
+    pub fn turned_away(&self, why: TurnedAway) -> u64 {
+        self.turned_away[why as usize].get()
+    }
+
+    /// Clients that were turned away, for whatever reason.
+    pub fn turned_away_total(&self) -> u64 {
+        self.turned_away.iter().map(Counter::get).sum()
+    }
+
+    pub(super) fn turn_away(&self, why: TurnedAway) {
+        self.turned_away[why as usize].add(1);
+    }
+}
+
+/// Listeners by their numbers, in blocks that are made when they are first asked for and never move: their number is
+/// nobody's to know when a worker starts. Each block is twice as long as the one before.
+#[derive(Debug, Default)]
+struct Rows([OnceLock<Box<[ListenerStats]>>; BLOCKS]);
+
+/// Rows of the first block.
+const FIRST_BLOCK: usize = 16;
+
+/// Enough for every `u16`: 16 · (2^13 − 1) rows.
+const BLOCKS: usize = 13;
+
+impl Rows {
+    fn get(&self, at: u16) -> &ListenerStats {
+        let place = usize::from(at) + FIRST_BLOCK;
+        let block = (place.ilog2() - FIRST_BLOCK.ilog2()) as usize;
+        let len = FIRST_BLOCK << block;
+        let rows =
+            self.0[block].get_or_init(|| (0..len).map(|_| ListenerStats::default()).collect());
+        &rows[place - len]
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &ListenerStats> {
+        self.0.iter().filter_map(OnceLock::get).flatten()
+    }
 }
 
 impl Stats {
+    /// Its counters of the listener with this number.
+    pub fn listener(&self, at: u16) -> &ListenerStats {
+        self.listeners.get(at)
+    }
+
+    /// Connections that ended for this reason, at whichever listener.
+    pub fn closed(&self, cause: Cause) -> u64 {
+        self.sum(|listener| listener.closed(cause))
+    }
+
+    /// Connections that ended.
+    pub fn closed_total(&self) -> u64 {
+        self.sum(ListenerStats::closed_total)
+    }
+
+    /// Clients that were turned away for this reason, at whichever listener.
+    pub fn turned_away(&self, why: TurnedAway) -> u64 {
+        self.sum(|listener| listener.turned_away(why))
+    }
+
     /// Bytes from clients.
     pub fn bytes_up(&self) -> u64 {
-        self.copied_up.get() + self.spliced_up.get()
+        self.sum(|listener| listener.copied_up.get() + listener.spliced_up.get())
     }
 
     /// Bytes from backends.
     pub fn bytes_down(&self) -> u64 {
-        self.copied_down.get() + self.spliced_down.get()
+        self.sum(|listener| listener.copied_down.get() + listener.spliced_down.get())
     }
 
-    pub(super) fn on_event(&self, side: Side, event: &Event) {
+    /// One of its numbers, of all listeners together.
+    pub fn sum(&self, number: impl Fn(&ListenerStats) -> u64) -> u64 {
+        self.listeners.iter().map(number).sum()
+    }
+
+    /// Something completed on a socket of a connection of this listener.
+    #[inline]
+    pub(super) fn on_event(&self, listener: &ListenerStats, side: Side, event: &Event) {
         match event {
-            Event::Received { result, .. } => self.on_received(side, result),
+            Event::Received { result, .. } => self.on_received(listener, side, result),
             Event::Spliced { taken, stop, .. } => {
                 let spliced = match side {
-                    Side::Client => &self.spliced_up,
-                    Side::Backend => &self.spliced_down,
+                    Side::Client => &listener.spliced_up,
+                    Side::Backend => &listener.spliced_down,
                 };
                 spliced.add(u64::from(*taken));
                 self.no_pipe.add(u64::from(*stop == Stop::NoPipe));
@@ -98,31 +235,31 @@ impl Stats {
         }
     }
 
-    fn on_received(&self, side: Side, result: &Result<Lease, Errno>) {
+    fn on_received(&self, listener: &ListenerStats, side: Side, result: &Result<Lease, Errno>) {
         match (side, result) {
-            (Side::Client, Ok(lease)) => self.copied_up.add(u64::from(lease.len())),
-            (Side::Backend, Ok(lease)) => self.copied_down.add(u64::from(lease.len())),
+            (Side::Client, Ok(lease)) => listener.copied_up.add(u64::from(lease.len())),
+            (Side::Backend, Ok(lease)) => listener.copied_down.add(u64::from(lease.len())),
             (_, Err(Errno::ENOBUFS)) => self.enobufs.add(1),
             (_, Err(_)) => {}
         }
     }
 
-    pub(super) fn on_over(&self, summary: &Summary) {
+    pub(super) fn on_over(&self, listener: u16, summary: &Summary) {
         let cause = summary.outcome.cause;
-        self.ended[cause.index()].add(1);
-        if let Cause::BadHead(refusal) = cause {
-            self.bad_heads[refusal.index()].add(1);
-        }
+        self.listener(listener).closed[cause.index()].add(1);
+        self.on_refused(cause);
         let switches = summary.up.switches + summary.down.switches;
         self.switches.add(u64::from(switches));
     }
 
-    /// A client was not let in at accept.
-    pub(super) fn on_rejected(&self, rejection: Rejection) {
-        match rejection {
-            Rejection::Denied => self.rejected_denied.add(1),
-            Rejection::TooMany => self.rejected_too_many.add(1),
-            Rejection::TooFast => self.rejected_too_fast.add(1),
+    /// Counts what was wrong with what a client said first, if that is why it ended.
+    fn on_refused(&self, cause: Cause) {
+        if let Cause::BadHead(refusal) = cause {
+            self.bad_heads[refusal.index()].add(1);
+        } else if let Cause::BadHello(refusal) = cause {
+            self.bad_hellos[refusal.index()].add(1);
+        } else if let Cause::BadProxyHeader(refusal) = cause {
+            self.bad_proxy_headers[refusal.index()].add(1);
         }
     }
 
@@ -154,21 +291,67 @@ mod tests {
     #[test]
     fn refused_heads_are_counted_by_kind() {
         let stats = Stats::default();
-        for (times, refusal) in Refusal::ALL.into_iter().enumerate() {
+        for (times, refusal) in http_head::Refusal::ALL.into_iter().enumerate() {
             for _ in 0..times {
-                stats.on_over(&refused(refusal));
+                stats.on_over(0, &ended(Cause::BadHead(refusal)));
             }
         }
         let counts = stats.bad_heads.each_ref().map(Counter::get);
-        assert!(counts.into_iter().eq(0..Refusal::ALL.len() as u64));
-        let ended = &stats.ended[Cause::BadHead(Refusal::Nul).index()];
-        assert_eq!(ended.get(), counts.iter().sum::<u64>());
+        assert!(
+            counts
+                .into_iter()
+                .eq(0..http_head::Refusal::ALL.len() as u64)
+        );
+        let closed = stats.closed(Cause::BadHead(http_head::Refusal::Nul));
+        assert_eq!(closed, counts.iter().sum::<u64>());
     }
 
-    fn refused(refusal: Refusal) -> Summary {
+    #[test]
+    fn refused_hellos_and_proxy_headers_are_counted_by_kind() {
+        let stats = Stats::default();
+        let alert = client_hello::Refusal::Alert;
+        let checksum = proxy_protocol::Refusal::Checksum;
+        stats.on_over(0, &ended(Cause::BadHello(alert)));
+        stats.on_over(0, &ended(Cause::BadProxyHeader(checksum)));
+        assert_eq!(stats.bad_hellos[alert.index()].get(), 1);
+        assert_eq!(stats.bad_proxy_headers[checksum.index()].get(), 1);
+    }
+
+    #[test]
+    fn every_listener_has_counters_of_its_own_and_the_worker_their_sum() {
+        let stats = Stats::default();
+        let numbers = [0, 15, 16, 47, 48, 1000, u16::MAX];
+        for (at, times) in numbers.into_iter().zip(1..) {
+            for _ in 0..times {
+                stats.on_over(at, &ended(Cause::Idle));
+                stats.listener(at).turn_away(TurnedAway::TooFast);
+            }
+        }
+        for (at, times) in numbers.into_iter().zip(1..) {
+            assert_eq!(stats.listener(at).closed(Cause::Idle), times, "{at}");
+        }
+        assert_eq!(stats.closed(Cause::Idle), 28);
+        assert_eq!((stats.closed_total(), stats.closed(Cause::Drain)), (28, 0));
+        assert_eq!(stats.turned_away(TurnedAway::TooFast), 28);
+    }
+
+    #[test]
+    fn the_counters_of_refusals_are_in_the_order_of_their_kinds() {
+        for (place, refusal) in client_hello::Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(refusal.index(), place, "{}", refusal.word());
+        }
+        for (place, refusal) in proxy_protocol::Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(refusal.index(), place, "{}", refusal.word());
+        }
+        for (place, why) in TurnedAway::ALL.into_iter().enumerate() {
+            assert_eq!(why as usize, place, "{}", why.word());
+        }
+    }
+
+    fn ended(cause: Cause) -> Summary {
         Summary {
             outcome: Outcome {
-                cause: Cause::BadHead(refusal),
+                cause,
                 phase: Phase::Peeking,
                 errno: None,
             },

@@ -2,7 +2,7 @@
 //! and what must hold of each record, is the caller's.
 
 use ringway::config::Config;
-use ringway::ring::{Ring, Sock, SockRef, Time};
+use ringway::ring::{Lane, Ring, Sock, SockRef, Time};
 use ringway::sim::{SimRing, World};
 use ringway::upstream::Snapshot;
 use ringway::worker::{
@@ -364,13 +364,17 @@ impl<R: Simulated> Play<R> {
         let mut open = 0;
         for seat in &self.seats {
             self.spilled = self.spilled.max(seat.stats.spilled_bytes.get());
-            let ended: u64 = seat.stats.ended.iter().map(|counter| counter.get()).sum();
+            let ended = seat.stats.closed_total();
             let its = seat.worker.connections() as u64;
             assert_eq!(
                 seat.stats.accepted.get(),
                 its + ended,
                 "accepted = open + ended"
             );
+            if its == 0 {
+                let held = [Lane::A, Lane::B].map(|lane| seat.stats.pressure.held(lane));
+                assert_eq!(held, [0, 0], "nobody is left to wait for a reader");
+            }
             open += its;
         }
         let placed: u64 = (0..self.seats.len())

@@ -6,9 +6,9 @@ use crate::{Replay, backends, opening, play_all, swaying, worlds};
 use ringway::config::{Backend, Config, Listener, Log, Process, Relay, Upstream};
 use ringway::conn::{Cause, Phase};
 use ringway::relay::HIGH_WATER;
-use ringway::ring::Time;
+use ringway::ring::{Lane, Time};
 use ringway::sim::{Chance, Demands, Fate, World};
-use ringway::worker::{Limits, Stats};
+use ringway::worker::{Limits, Stats, TurnedAway};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -306,15 +306,17 @@ fn the_worlds_reach_every_way_to_end_and_every_fault_that_is_counted() {
     let others: Vec<_> = opening::stats(100).chain(backends::stats(100)).collect();
     for cause in Cause::ALL {
         let ended = stats.iter().chain(&others);
-        let ended: u64 = ended.map(|it| it.ended[cause.index()].get()).sum();
+        let ended: u64 = ended.map(|it| it.closed(cause)).sum();
         assert!(ended > 0, "none ended {}", cause.word());
     }
     assert!(worlds >= 10, "only {worlds} spilled");
     assert!(sum(|stats| stats.enobufs.get()) > 0);
     assert!(sum(|stats| stats.no_pipe.get()) > 0);
+    assert!(sum(|stats| stats.pressure.nanos(Lane::A)) > 0);
+    assert!(sum(|stats| stats.pressure.nanos(Lane::B)) > 0);
     assert!(sum(|stats| stats.stale.get()) > 0);
     assert!(sum(|stats| stats.overflows.get()) > 0);
-    assert!(sum(|stats| stats.rejected_limit.get()) > 0);
+    assert!(sum(|stats| stats.turned_away(TurnedAway::Limit)) > 0);
     assert!(sum(|stats| stats.accept_no_descriptor.get()) > 0);
     assert!(sum(|stats| stats.accept_failed.get()) > 0);
 }
@@ -330,7 +332,7 @@ fn the_worlds_of_two_reach_every_way_of_a_hand_over() {
     assert!(sum(0, |stats| stats.handed_over.get()) > 0, "there");
     assert!(sum(1, |stats| stats.handed_over.get()) > 0, "and back");
     assert!(
-        sum(1, |stats| stats.rejected_draining.get()) > 0,
+        sum(1, |stats| stats.turned_away(TurnedAway::Draining)) > 0,
         "to one that drains"
     );
 }

@@ -7,7 +7,7 @@ use crate::control::room::{self, Ports, Room};
 use crate::control::state::State;
 use crate::control::view::{BackendView, ListenerView, UpstreamView, View, WorkerView};
 use crate::ring::Time;
-use crate::upstream::{Member, Upstream};
+use crate::upstream::{DialFailure, Member, Upstream};
 use crate::worker::Stats;
 use std::sync::Arc;
 
@@ -59,6 +59,8 @@ impl Proxy {
             connections: backend.open(),
             connections_total: backend.opened(),
             connect_failures_total: backend.failed(),
+            connect_failures: DialFailure::ALL.map(|failure| backend.failed_by(failure)),
+            connects: backend.connects(),
             ejections_total: backend.ejections(),
             probe: self.shared.watches.view(&settings.name, backend.name()),
         };
