@@ -47,6 +47,7 @@ const DOORS: &[(&str, &str, &[&str])] = &[
     ("control", "worker", &["Worker", "Setup", "Life", "bind"]),
     ("control", "worker", &["Board", "Handover", "share"]),
     ("control", "worker", &["Ear", "Order", "dress_again"]),
+    ("control", "worker", &["ListenerStats", "TurnedAway"]),
     ("base", "ring", &["Time"]),
     ("balance", "ring", &["Time"]),
     ("config", "ring", &["Keepalive"]),

@@ -9,6 +9,7 @@ mod limits;
 mod load;
 mod logging;
 mod map;
+pub mod metrics;
 mod passed;
 pub mod probe;
 mod proxy;

@@ -89,6 +89,8 @@ pub struct WorkerView {
 /// A listener.
 #[derive(Clone, Debug)]
 pub struct ListenerView {
+    /// Its number, which workers count it by.
+    pub number: u16,
     /// Where it really listens: a port 0 of the configuration is the system's choice here.
     pub addresses: Vec<SocketAddr>,
     /// Connections open, over all workers.

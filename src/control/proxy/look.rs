@@ -77,6 +77,7 @@ fn listener_views(state: &State) -> Vec<ListenerView> {
         let its = state.bound().filter(|(of, _)| *of == number);
         let site = &state.snapshot.sites[usize::from(number)];
         ListenerView {
+            number,
             addresses: its.map(|(_, address)| address).collect(),
             connections: site.seats.taken(),
         }
