@@ -8,7 +8,7 @@ use ringway::wire::client_hello::Version;
 
 /// A hello by rustls for `name`.
 fn of_rustls(name: &str, alpn: &[&str]) -> Vec<u8> {
-    let provider = rustls::crypto::ring::default_provider();
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
     let mut config = rustls::ClientConfig::builder_with_provider(provider.into())
         .with_safe_default_protocol_versions()
         .unwrap()

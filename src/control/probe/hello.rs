@@ -1,5 +1,7 @@
 //! The ClientHello of a probe: rustls's own, as a real client sends it. TLS 1.2 and 1.3, never anything older.
 
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use std::fmt;
@@ -34,8 +36,12 @@ pub fn client_hello(host: &str) -> Result<Vec<u8>, BadHost> {
     } else {
         ServerName::try_from(host.to_owned()).map_err(|_| BadHost(host.to_owned()))?
     };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let provider = CryptoProvider {
+        // Without the post-quantum group the hello fits one packet, which old servers and middleboxes expect of it.
+        kx_groups: vec![kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1],
+        ..aws_lc_rs::default_provider()
+    };
+    let config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .expect("the provider has suites for both")
         // Nobody is trusted, and nobody has to be: the answer is not read that far.
