@@ -8,6 +8,7 @@ use super::error::Errors;
 use super::model::{Config, Forwarded, Listener, Log, Mode, Process, Upstream};
 use super::networks::Networks;
 use super::route::route;
+use super::tls::listener_tls;
 use super::upstream::upstream;
 use super::{address, networks, quantity, value, words, workers};
 use crate::ring::Keepalive;
@@ -114,9 +115,10 @@ fn listener(mut table: Table<'_>, upstreams: &[Upstream], unique: &mut Unique) -
     let mut listener = Listener::new(name, listen, upstream.unwrap_or_default());
     listener.upstream = upstream;
     first_bytes(&mut table, &mut listener);
+    listener.tls = listener_tls(&mut table, &listener);
     let routes = table.tables_if_any("route", ROUTES_MAX).into_iter();
     listener.routes = routes
-        .map(|inner| route(inner, listener.mode, upstreams))
+        .map(|inner| route(inner, &listener, upstreams))
         .collect();
     sockets(&mut table, &mut listener);
     admission(&mut table, &mut listener);

@@ -1,7 +1,7 @@
 //! Text and flags become a checked, immutable [`Config`]. `control` loads it once and hands it out; nobody else parses.
 //!
 //! Three steps, each in its file: `document` reads TOML with positions, `check` takes the keys out of it one by one
-//! (`route`, `upstream` and `probe` those of their tables) and reports whatever is left over, `model` is what comes out. A value that reaches the model is right: no later
+//! (`route`, `upstream`, `probe` and `tls` those of their tables) and reports whatever is left over, `model` is what comes out. A value that reaches the model is right: no later
 //! layer checks it again. serde is not used for reading, because it stops at the first mistake and knows no key
 //! paths, and a person repairs a file in one go. The system is never asked (is that CPU there? can that address be
 //! bound?): the same text gives the same answer on every machine.
@@ -26,6 +26,7 @@ mod probe_flag;
 mod quantity;
 mod ratio;
 mod route;
+mod tls;
 mod upstream;
 mod value;
 mod warnings;
@@ -39,8 +40,9 @@ pub use hash_key::HashKey;
 pub use host_pattern::HostPattern;
 pub use later::keys_not_supported_yet;
 pub use model::{
-    AcceptProxy, Access, AdminState, AllDown, Backend, Balance, Config, Format, Forwarded,
-    Listener, Log, Mode, OnDown, Process, Rate, Relay, Route, SendProxy, Upstream, Workers,
+    AcceptProxy, Access, AdminState, AllDown, Backend, Balance, Certificate, Config, Format,
+    Forwarded, Listener, ListenerTls, Log, Mode, OnDown, Process, Rate, Relay, Route, SendProxy,
+    TlsVersion, Upstream, UpstreamTls, Workers,
 };
 pub use networks::Networks;
 pub use probe::{Exchange, HttpRequest, InitialHealth, Probe, ProbeType, Status};

@@ -143,6 +143,8 @@ pub struct Listener {
     pub max_connections_per_ip: usize,
     /// New connections of one client address, over all workers. Default none: no limit.
     pub connect_rate_per_ip: Option<Rate>,
+    /// `[listener.tls]`. Default none: TLS, if clients speak it, is the backends'.
+    pub tls: Option<ListenerTls>,
 }
 
 /// `listener.mode`
@@ -154,6 +156,41 @@ pub enum Mode {
     Http,
     /// The ClientHello is read before a backend is chosen; TLS is the backend's.
     Tls,
+}
+
+/// `[listener.tls]`: clients speak TLS, which ends here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListenerTls {
+    /// At least one. Chosen by the server name that a client asks for; the first is for all others.
+    pub certificates: Vec<Certificate>,
+    /// PEM file with who may sign the certificates that clients then have to show. Default none: nobody is asked.
+    pub client_ca: Option<PathBuf>,
+    /// The oldest version that is spoken. Default 1.2.
+    pub min_version: TlsVersion,
+    /// The protocols to agree on (ALPN, RFC 7301), best first. Default none: what clients offer is not looked at.
+    pub alpn: Vec<String>,
+    /// How long a handshake may take. Default 10 s.
+    pub handshake_timeout: Duration,
+}
+
+/// `listener.tls.certificates`: files of one certificate.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Certificate {
+    /// PEM: the certificate, then those that lead from it to a root.
+    pub cert: PathBuf,
+    /// PEM: its private key.
+    pub key: PathBuf,
+    /// DER: what its authority says of it (an OCSP response), which clients get with it. Default none.
+    pub ocsp: Option<PathBuf>,
+}
+
+/// `listener.tls.min_version`
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TlsVersion {
+    /// RFC 5246, with forward secrecy and authenticated encryption only.
+    V1_2,
+    /// RFC 8446.
+    V1_3,
 }
 
 /// `listener.proxy_protocol`, versions 1 and 2.
@@ -252,6 +289,8 @@ pub struct Upstream {
     pub resolve_interval: Duration,
     /// `[upstream.probe]`. Default none: backends are not looked at unless clients come.
     pub probe: Option<Probe>,
+    /// `[upstream.tls]`. Default none: backends get the bytes as they are.
+    pub tls: Option<UpstreamTls>,
     /// `[[upstream.backend]]`, at least one, no name twice.
     pub backends: Vec<Backend>,
 }
@@ -298,6 +337,18 @@ pub enum SendProxy {
     V1,
     /// Binary, with what else is known of the connection.
     V2,
+}
+
+/// `[upstream.tls]`: TLS is spoken to the backends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UpstreamTls {
+    /// Whom to ask for and whose certificate to expect: a host name in lower case, or an address. Default none: the
+    /// host or address of the backend.
+    pub server_name: Option<String>,
+    /// PEM file with who may sign the backends' certificates. Default none: whom the system trusts.
+    pub ca: Option<PathBuf>,
+    /// Whether certificates are looked at. Default true; without, anybody can be the backend.
+    pub verify: bool,
 }
 
 /// `[[upstream.backend]]`: one address that serves.
@@ -384,6 +435,7 @@ impl Listener {
             max_connections: 0,
             max_connections_per_ip: 0,
             connect_rate_per_ip: None,
+            tls: None,
         }
     }
 }
@@ -398,6 +450,11 @@ impl Listener {
     /// Whether `peer`, the other end of a client's socket, may say in a PROXY protocol header who the client is.
     pub fn believes(&self, peer: IpAddr) -> bool {
         self.proxy_protocol_from.is_empty() || self.proxy_protocol_from.contains(peer)
+    }
+
+    /// Whether it has what is known in `mode`: a server name is, too, where TLS ends here.
+    pub fn sees(&self, mode: Mode) -> bool {
+        self.mode == mode || (mode == Mode::Tls && self.tls.is_some())
     }
 
     /// Every upstream that its connections may go to, some perhaps several times.
@@ -428,6 +485,7 @@ impl Upstream {
             source_addresses: Vec::new(),
             resolve_interval: Duration::from_secs(30),
             probe: None,
+            tls: None,
             backends,
         }
     }

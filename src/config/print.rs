@@ -2,17 +2,21 @@
 //! same configuration.
 
 use super::escapes::escaped;
-use super::model::{Access, Backend, Config, Listener, Log, Process, Route, Upstream, Workers};
+use super::model::{
+    Access, Backend, Certificate, Config, Listener, ListenerTls, Log, Process, Route, Upstream,
+    UpstreamTls, Workers,
+};
 use super::probe::{Exchange, HttpRequest, Probe};
 use super::quantity::{duration_text, rate_text, size_text};
 use super::ratio::Ratio;
 use super::words::{
     ACCEPT_PROXY, ADMIN_STATES, ALL_DOWN, BALANCES, FORMATS, FORWARDED, INITIAL_HEALTHS, LEVELS,
-    MODES, ON_DOWN, PROBE_TYPES, RELAYS, SEND_PROXY,
+    MODES, ON_DOWN, PROBE_TYPES, RELAYS, SEND_PROXY, TLS_VERSIONS,
 };
 use super::workers::cpus_text;
 use std::fmt::{Display, Write};
 use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::time::Duration;
 
 impl Config {
@@ -43,6 +47,9 @@ impl Config {
         first_bytes(out, listener);
         sockets(out, listener);
         admission(out, listener);
+        if let Some(tls) = &listener.tls {
+            listener_tls(out, tls);
+        }
         for route in &listener.routes {
             self.route(out, route);
         }
@@ -102,6 +109,24 @@ fn admission(out: &mut Page, listener: &Listener) {
     out.key("connect_rate_per_ip", string(&rate));
 }
 
+/// Where keys are, never what they are.
+fn listener_tls(out: &mut Page, tls: &ListenerTls) {
+    out.table("[listener.tls]");
+    let certificates: Vec<_> = tls.certificates.iter().map(certificate).collect();
+    out.key("certificates", format!("[{}]", certificates.join(", ")));
+    out.key("client_ca", path(tls.client_ca.as_ref()));
+    let min_version = TLS_VERSIONS.name(tls.min_version);
+    out.key("min_version", string(min_version));
+    out.key("alpn", list(&tls.alpn));
+    out.key("handshake_timeout", duration(tls.handshake_timeout));
+}
+
+fn certificate(files: &Certificate) -> String {
+    let [cert, key] = [&files.cert, &files.key].map(|file| path(Some(file)));
+    let ocsp = path(files.ocsp.as_ref());
+    format!("{{ cert = {cert}, key = {key}, ocsp = {ocsp} }}")
+}
+
 fn process(out: &mut Page, process: &Process) {
     out.table("[process]");
     out.key("workers", workers(&process.workers));
@@ -136,6 +161,9 @@ fn upstream(out: &mut Page, upstream: &Upstream) {
     if let Some(probe) = &upstream.probe {
         self::probe(out, probe);
     }
+    if let Some(tls) = &upstream.tls {
+        upstream_tls(out, tls);
+    }
     for backend in &upstream.backends {
         self::backend(out, backend);
     }
@@ -157,6 +185,13 @@ fn failing(out: &mut Page, upstream: &Upstream) {
     out.key("all_down", string(ALL_DOWN.name(upstream.all_down)));
     out.key("on_down", string(ON_DOWN.name(upstream.on_down)));
     out.key("slow_start", duration(upstream.slow_start));
+}
+
+fn upstream_tls(out: &mut Page, tls: &UpstreamTls) {
+    out.table("[upstream.tls]");
+    out.key("server_name", condition(tls.server_name.as_ref()));
+    out.key("ca", path(tls.ca.as_ref()));
+    out.key("verify", tls.verify);
 }
 
 fn probe(out: &mut Page, probe: &Probe) {
@@ -252,6 +287,11 @@ fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
 /// What may not be there; the empty string if it is not.
 fn condition(text: Option<&impl ToString>) -> String {
     string(&text.map(ToString::to_string).unwrap_or_default())
+}
+
+/// The same of a path.
+fn path(path: Option<&PathBuf>) -> String {
+    condition(path.map(|path| path.to_string_lossy()).as_ref())
 }
 
 fn duration(duration: Duration) -> String {

@@ -2,7 +2,7 @@
 
 use super::document::Table;
 use super::host_pattern::{self, HostPattern};
-use super::model::{Mode, Route, Upstream};
+use super::model::{Listener, Mode, Route, Upstream};
 use super::value::{Parsed, quoted, text};
 use super::words::MODES;
 use super::{check, hash_key};
@@ -12,7 +12,8 @@ use toml::de::DeValue;
 const PATH_BYTES_MAX: usize = 1024;
 const PROTOCOL_BYTES_MAX: usize = 64;
 
-/// Conditions, and the only mode of a listener in which there is something to compare.
+/// Conditions, and the only mode of a listener in which there is something to compare. A listener that speaks TLS itself knows
+/// the server name in every mode.
 const CONDITIONS: [(&str, Option<Mode>); 5] = [
     ("host", Some(Mode::Http)),
     ("path_prefix", Some(Mode::Http)),
@@ -21,9 +22,9 @@ const CONDITIONS: [(&str, Option<Mode>); 5] = [
     ("client", None),
 ];
 
-/// Reads one route of a listener in `mode`.
-pub(super) fn route(mut table: Table<'_>, mode: Mode, upstreams: &[Upstream]) -> Route {
-    check_conditions(&table, mode);
+/// Reads one route of a listener whose mode and TLS are known.
+pub(super) fn route(mut table: Table<'_>, listener: &Listener, upstreams: &[Upstream]) -> Route {
+    check_conditions(&table, listener);
     let route = Route {
         host: table.optional("host", host).flatten(),
         path_prefix: table.optional("path_prefix", path_prefix).flatten(),
@@ -36,7 +37,7 @@ pub(super) fn route(mut table: Table<'_>, mode: Mode, upstreams: &[Upstream]) ->
     route
 }
 
-fn check_conditions(table: &Table<'_>, mode: Mode) {
+fn check_conditions(table: &Table<'_>, listener: &Listener) {
     let given = || CONDITIONS.iter().filter(|(key, _)| table.is_given(key));
     if given().next().is_none() {
         table.fault_here(
@@ -46,7 +47,7 @@ fn check_conditions(table: &Table<'_>, mode: Mode) {
         );
     }
     for (key, needed) in given() {
-        if let Some(needed) = needed.filter(|needed| *needed != mode) {
+        if let Some(needed) = needed.filter(|needed| !listener.sees(*needed)) {
             let word = MODES.name(needed);
             let message = format!(
                 "is not known in this mode; write mode = \"{word}\" for the listener, or remove it"

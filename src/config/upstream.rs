@@ -6,6 +6,7 @@ use super::hash_key::{self, HashKey};
 use super::model::{Backend, Upstream};
 use super::probe::probe;
 use super::ratio::ratio_or_off;
+use super::tls::upstream_tls;
 use super::value::Parsed;
 use super::{address, quantity, value, words};
 use crate::balance::ip_hash::HashPrefix;
@@ -37,6 +38,7 @@ pub(super) fn upstream(mut table: Table<'_>, names: &mut Once<String>) -> Upstre
     connecting(&mut table, &mut upstream);
     failing(&mut table, &mut upstream);
     upstream.probe = table.table("probe").map(probe);
+    upstream.tls = upstream_tls(&mut table, &upstream.backends);
     table.finish();
     upstream
 }

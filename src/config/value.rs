@@ -131,6 +131,17 @@ pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
         .map(|(_, known)| known)
 }
 
+/// The path of a file.
+pub(super) fn path(value: &DeValue) -> Parsed<PathBuf> {
+    match text(value)? {
+        path if !path.is_empty() && !path.contains('\0') => Ok(PathBuf::from(path)),
+        other => Err(format!(
+            "{} is not a path; write that of a file, such as \"/etc/ringway/a.pem\"",
+            quoted(other)
+        )),
+    }
+}
+
 /// `log.access`: a word or a path. A path has a slash, so that a mistyped word does not become a file.
 pub(super) fn access(value: &DeValue) -> Parsed<Access> {
     match text(value)? {

@@ -27,20 +27,20 @@ impl Config {
 
     fn upstream_warnings(&self, at: usize) -> Vec<String> {
         let upstream = &self.upstreams[at];
-        let modes: Vec<Mode> = self
+        let listeners: Vec<&Listener> = self
             .listeners
             .iter()
             .filter(|listener| listener.leads_to().any(|upstream| upstream == at))
-            .map(|listener| listener.mode)
             .collect();
-        let hash = if modes.is_empty() {
+        let hash = if listeners.is_empty() {
             vec!["is used by no listener".to_owned()]
         } else {
-            upstream.hash_warnings(&modes)
+            upstream.hash_warnings(&listeners)
         };
         let found = hash
             .into_iter()
             .chain(upstream.load_factor_warning())
+            .chain(upstream.tls_warning())
             .chain(upstream.backend_warning());
         let of = |warning| format!("upstream \"{}\" {warning}", upstream.name);
         found.map(of).collect()
@@ -141,8 +141,9 @@ fn covers_host(ours: Option<&HostPattern>, theirs: Option<&HostPattern>) -> bool
 }
 
 impl Upstream {
-    /// `modes`: of the listeners that lead here.
-    fn hash_warnings(&self, modes: &[Mode]) -> Vec<String> {
+    /// `listeners`: those that lead here.
+    fn hash_warnings(&self, listeners: &[&Listener]) -> Vec<String> {
+        let is_seen = |mode: Mode| listeners.iter().any(|listener| listener.sees(mode));
         match self.balance {
             Balance::IpHash | Balance::RoundRobin | Balance::LeastConn | Balance::RandomTwo => {
                 let warning = "has a hash_key, which counts with balance = \"hash\" only";
@@ -155,7 +156,7 @@ impl Upstream {
             Balance::Hash => self
                 .hash_key
                 .iter()
-                .filter_map(|key| Some((key, key.mode().filter(|mode| !modes.contains(mode))?)))
+                .filter_map(|key| Some((key, key.mode().filter(|mode| !is_seen(*mode))?)))
                 .map(|(key, mode)| {
                     let word = MODES.name(mode);
                     format!("has the hash key \"{key}\", which is never there: no listener with mode = \"{word}\" leads to it")
@@ -173,6 +174,12 @@ impl Upstream {
                 self.hash_load_factor.map(|_| warning.to_owned())
             }
         }
+    }
+
+    fn tls_warning(&self) -> Option<String> {
+        let is_blind = self.tls.as_ref().is_some_and(|tls| !tls.verify);
+        let warning = "has tls.verify = false: whoever answers at a backend's address is believed";
+        is_blind.then(|| warning.to_owned())
     }
 
     /// Of both mistakes the worse.

@@ -3,6 +3,7 @@
 
 use super::model::{
     AcceptProxy, AdminState, AllDown, Balance, Format, Forwarded, Mode, OnDown, Relay, SendProxy,
+    TlsVersion,
 };
 use super::probe::{InitialHealth, ProbeType};
 use super::value::{Parsed, listed, quoted, text};
@@ -10,12 +11,6 @@ use toml::de::DeValue;
 
 /// The words that a key takes.
 pub(super) struct Words<T: 'static>(&'static [(&'static str, T)]);
-
-impl<T> Words<T> {
-    pub(super) const fn new(words: &'static [(&'static str, T)]) -> Self {
-        Self(words)
-    }
-}
 
 impl<T: Copy + PartialEq> Words<T> {
     pub(super) fn parse(&self, word: &str) -> Parsed<T> {
@@ -56,6 +51,8 @@ pub(super) const ACCEPT_PROXY: Words<AcceptProxy> = Words(&[
 ]);
 pub(super) const FORWARDED: Words<Forwarded> =
     Words(&[("off", Forwarded::Off), ("append", Forwarded::Append)]);
+pub(super) const TLS_VERSIONS: Words<TlsVersion> =
+    Words(&[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)]);
 pub(super) const RELAYS: Words<Relay> = Words(&[
     ("auto", Relay::Auto),
     ("copy", Relay::Copy),

@@ -56,14 +56,18 @@ fn the_reference_has_every_key_with_its_default() {
         "listener.route.upstream",
         "upstream.name",
         "upstream.backend.address",
+        "listener.tls.certificates",
     ];
     // A route has to ask for something: the client is what it asks here.
     let route = "[[listener.route]]\nclient = [\"::/0\"]\nupstream = \"feed\"\n";
-    let text = MINIMAL.replacen("[[upstream]]", &format!("{route}[[upstream]]"), 1);
+    let tls = "[listener.tls]\ncertificates = [{ cert = 'a.pem', key = 'a.key' }]\n";
+    let listener = format!("{tls}{route}[[upstream]]");
+    let text = MINIMAL.replacen("[[upstream]]", &listener, 1);
     // Between them, these types of probes have every key that a probe can have.
     let types = ["'http'", "'websocket'", "'send_expect'\nexpect = 'a'"];
     let effective = types.into_iter().flat_map(|probe_type| {
-        let probe = format!("[upstream.probe]\ntype = {probe_type}\n[[upstream.backend]]");
+        let probe =
+            format!("[upstream.tls]\n[upstream.probe]\ntype = {probe_type}\n[[upstream.backend]]");
         effective(&parsed(&text.replace("[[upstream.backend]]", &probe)))
     });
     let expected: BTreeSet<_> = effective

@@ -1,5 +1,6 @@
 //! The effective configuration reads back as itself, whatever it says; and no text makes the reader panic.
 
+use crate::tls::listener_tls;
 use crate::upstreams::upstreams;
 use crate::wrong::MINIMAL;
 use ipnet::IpNet;
@@ -125,11 +126,17 @@ fn first_bytes() -> impl Strategy<Value = Listener> {
     let peek = (1024_u32..=65_536, timeouts());
     let limits = (0_usize..=1_000_000_000, option::of(rate));
     let lists = (networks(0..3), networks(0..3), networks(0..3));
-    let routed = mode.prop_flat_map(|mode| (Just(mode), vec(routes(mode), 0..4), any::<bool>()));
+    let tls =
+        |mode| option::of(listener_tls()).prop_map(move |tls| tls.filter(|_| mode != Mode::Tls));
+    let routed = mode.prop_flat_map(move |mode| {
+        let routes = vec(routes(mode), 0..4);
+        (Just(mode), routes, any::<bool>(), tls(mode))
+    });
     (routed, peek, proxy, lists, limits).prop_map(
-        |((mode, routes, append), peek, proxy_protocol, lists, limits)| Listener {
+        |((mode, routes, append, tls), peek, proxy_protocol, lists, limits)| Listener {
             routes,
             mode,
+            tls,
             peek_max_bytes: peek.0,
             peek_timeout: peek.1,
             proxy_protocol,

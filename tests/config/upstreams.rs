@@ -1,6 +1,7 @@
 //! Upstreams that the file format can say, for what must read back as itself.
 
 use crate::round_trip::{addresses, hash_keys, names, timeouts, user_timeouts};
+use crate::tls::upstream_tls;
 use proptest::collection::{hash_set, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -13,8 +14,9 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 
 pub(crate) fn upstreams() -> impl Strategy<Value = Upstream> {
-    (policies(), connecting(), failing(), option::of(probes())).prop_map(
-        |(policy, connecting, failing, probe)| Upstream {
+    let extras = (option::of(probes()), option::of(upstream_tls()));
+    (policies(), connecting(), failing(), extras).prop_map(
+        |(policy, connecting, failing, (probe, tls))| Upstream {
             max_fails: failing.max_fails,
             fail_timeout: failing.fail_timeout,
             all_down: failing.all_down,
@@ -25,6 +27,7 @@ pub(crate) fn upstreams() -> impl Strategy<Value = Upstream> {
             hash_prefix: policy.hash_prefix,
             hash_load_factor: policy.hash_load_factor,
             probe,
+            tls,
             ..connecting
         },
     )

@@ -574,14 +574,6 @@ const WRONG: &[(&str, &str)] = &[
         "5:1: listener[0].slow_client: not supported yet",
     ),
     (
-        listener!("tls = { certificates = [{ cert = \"a.pem\", key = \"a.key\" }] }"),
-        "5:1: listener[0].tls: not supported yet",
-    ),
-    (
-        upstream!("tls = { verify = false }"),
-        "7:1: upstream[0].tls: not supported yet",
-    ),
-    (
         minimal!("[admin]\nlisten = \"127.0.0.1:9090\"\n"),
         "9:2: admin: not supported yet; remove it",
     ),
