@@ -22,6 +22,9 @@ pub use ringway_ring as ring;
 // A Ring without a kernel: sockets, clock and faults from one seed.
 pub mod sim;
 
+// Certificates, keys and authorities become rustls's configurations; live, without touching connections.
+pub mod tls;
+
 // A named set of backends and how one is chosen.
 pub mod upstream;
 

@@ -1,0 +1,170 @@
+//! The side of TLS that backends meet: whom an upstream asks for, and whom it believes.
+
+use super::files::Named;
+use super::server::roots;
+use super::{MaterialError, provider};
+use crate::config::{Address, UpstreamTls};
+use arc_swap::ArcSwap;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use std::sync::Arc;
+
+/// What an upstream's connections begin TLS with.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    /// For all of its backends. Sessions are remembered in it, by server name.
+    pub config: Arc<ClientConfig>,
+    /// For all of its backends, if the operator says so.
+    server_name: Option<ServerName<'static>>,
+}
+
+impl Connector {
+    /// Whom to ask a backend for, and whose certificate to expect of it.
+    ///
+    /// # Panics
+    /// For SRV records without a `server_name`, which no checked configuration has.
+    pub fn server_name(&self, backend: &Address) -> ServerName<'static> {
+        if let Some(name) = &self.server_name {
+            return name.clone();
+        }
+        match backend {
+            Address::Socket(socket) => ServerName::IpAddress(socket.ip().into()),
+            Address::Name { host, .. } => named(host),
+            Address::Srv(_) => {
+                unreachable!("the configuration wants a server_name with SRV records")
+            }
+        }
+    }
+}
+
+/// Reads an upstream's file and makes a configuration of it.
+///
+/// # Errors
+/// Why the file, or what the system has in its place, cannot be used.
+pub fn client(tls: &UpstreamTls) -> Result<Connector, MaterialError> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(rustls::ALL_VERSIONS)
+        .expect("the provider has suites for both versions");
+    let verifier = verifier(tls)?;
+    let config = builder
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    Ok(Connector {
+        config: Arc::new(config),
+        server_name: tls.server_name.as_deref().map(named),
+    })
+}
+
+/// An upstream's [`Connector`], which may be replaced. Workers take what is [current](Self::current) for each new connection.
+#[derive(Debug)]
+pub struct Client(ArcSwap<Connector>);
+
+impl Client {
+    /// Reads an upstream's file.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn load(tls: &UpstreamTls) -> Result<Self, MaterialError> {
+        Ok(Self(ArcSwap::from_pointee(client(tls)?)))
+    }
+
+    /// Reads the file again, and makes what it holds current for new handshakes.
+    ///
+    /// # Errors
+    /// Why it cannot be used; what was current stays.
+    pub fn reload(&self, tls: &UpstreamTls) -> Result<(), MaterialError> {
+        self.0.store(Arc::new(client(tls)?));
+        Ok(())
+    }
+
+    /// What a new connection begins its handshake with. Takes no lock.
+    pub fn current(&self) -> Arc<Connector> {
+        self.0.load_full()
+    }
+}
+
+fn named(name: &str) -> ServerName<'static> {
+    ServerName::try_from(name.to_owned()).expect("the configuration has checked the name")
+}
+
+pub(super) fn verifier(tls: &UpstreamTls) -> Result<Arc<dyn ServerCertVerifier>, MaterialError> {
+    if !tls.verify {
+        let algorithms = provider().signature_verification_algorithms;
+        return Ok(Arc::new(Anybody(algorithms)));
+    }
+    let roots = match &tls.ca {
+        Some(path) => {
+            let file = Named { key: "ca", path };
+            roots(file, &file.certificates()?)?
+        }
+        None => system_roots()?,
+    };
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+    Ok(verifier.expect("there are authorities, and no revocation lists"))
+}
+
+/// Whom the system trusts. One that rustls cannot read is none.
+fn system_roots() -> Result<RootCertStore, MaterialError> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(found.certs);
+    if added > 0 {
+        return Ok(roots);
+    }
+    let why = found
+        .errors
+        .first()
+        .map(|e| format!(" ({e})"))
+        .unwrap_or_default();
+    Err(MaterialError {
+        key: "ca".to_owned(),
+        file: None,
+        reason: format!(
+            "is empty, and the system trusts no authority{why}; install ca-certificates, or name a PEM file with the \
+             backends' authority"
+        ),
+    })
+}
+
+/// Believes every certificate, but nobody who has not its key.
+#[derive(Debug)]
+struct Anybody(WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, signed, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, signed, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
+}
