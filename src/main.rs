@@ -3,7 +3,7 @@
 use clap::Parser;
 use ringway::config::cli::{self, Cli, Verb, exit};
 use ringway::config::{Config, Errors};
-use ringway::control::{self, Source};
+use ringway::control::{self, Loaded, Source};
 use ringway::demo;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -18,8 +18,8 @@ enum Failure {
 fn main() -> ExitCode {
     let ended = match Cli::parse().verb {
         Verb::Run(args) => {
-            return run(&args).map_or_else(Failure::report, |(config, source)| {
-                control::run(config, &source)
+            return run(&args).map_or_else(Failure::report, |(loaded, source)| {
+                control::run(loaded, &source)
             });
         }
         Verb::Demo(args) => return demo::run(&args),
@@ -31,16 +31,16 @@ fn main() -> ExitCode {
     ended.map_or_else(Failure::report, |()| ExitCode::SUCCESS)
 }
 
-fn run(args: &cli::Run) -> Result<(Config, Source), Failure> {
+fn run(args: &cli::Run) -> Result<(Loaded, Source), Failure> {
     match &args.config {
         Some(file) => {
-            let config = Config::load(file).map_err(Failure::Config)?;
-            Ok((config, Source::File(file.clone())))
+            let loaded = Loaded::load(file).map_err(Failure::Config)?;
+            Ok((loaded, Source::File(file.clone())))
         }
         None => {
             // A wrong flag is clap's to report, with exit code 2.
             let config = Config::from_flags(args).unwrap_or_else(|e| e.exit());
-            Ok((config, Source::Flags))
+            Ok((config.into(), Source::Flags))
         }
     }
 }
@@ -53,14 +53,14 @@ fn map(args: &cli::Map) -> Result<(), Failure> {
 }
 
 fn validate(args: &cli::Validate) -> Result<(), Failure> {
-    let config = Config::load(&args.config).map_err(Failure::Config)?;
-    for warning in config.warnings() {
+    let loaded = Loaded::load(&args.config).map_err(Failure::Config)?;
+    for warning in loaded.warnings() {
         eprintln!("{}: warning: {warning}", args.config.display());
     }
     if args.quiet {
         return Ok(());
     }
-    print(|out| out.write_all(config.to_toml().as_bytes()))
+    print(|out| out.write_all(loaded.config.to_toml().as_bytes()))
 }
 
 /// Writes to standard output. A reader that has seen enough is fine.

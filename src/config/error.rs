@@ -68,6 +68,12 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl Errors {
+    /// These mistakes, at least one.
+    pub(super) fn new(found: Vec<Error>) -> Self {
+        assert!(!found.is_empty(), "no mistake is no error");
+        Self(found)
+    }
+
     /// One by one, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Error> {
         self.0.iter()

@@ -26,6 +26,7 @@ mod probe_flag;
 mod quantity;
 mod ratio;
 mod route;
+mod spot;
 mod tls;
 mod upstream;
 mod value;

@@ -3,6 +3,7 @@
 
 mod access_log;
 mod backends;
+mod certificates;
 mod cpus;
 mod difference;
 mod limits;
@@ -25,21 +26,67 @@ pub use map::map;
 pub use proxy::{Proxy, StartError};
 pub use reload::Source;
 
-use crate::config::Config;
+use crate::config::{Config, Errors};
+use crate::tls::Material;
 use passed::Passed;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// The operating system refused (EX_OSERR of sysexits.h).
 const EX_OSERR: u8 = 71;
 
+/// A configuration and what is in the files that it names.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What the operator wrote.
+    pub config: Config,
+    /// What listeners and upstreams speak TLS with.
+    pub tls: Material,
+}
+
+impl Loaded {
+    /// Reads a configuration file and the files that it names.
+    ///
+    /// # Errors
+    /// Every mistake in the file; if there is none, whatever of the files it names cannot be used, each with line, column
+    /// and key.
+    pub fn load(path: &Path) -> Result<Self, Errors> {
+        Self::successor(path, &Material::default())
+    }
+
+    /// The same for a process that speaks TLS already: tickets stay good.
+    fn successor(path: &Path, tls: &Material) -> Result<Self, Errors> {
+        let config = Config::load(path)?;
+        let tls = tls.successor(&config);
+        let tls = tls.map_err(|mistakes| Errors::of_keys(path, &mistakes))?;
+        Ok(Self { config, tls })
+    }
+
+    /// What is allowed but seldom meant, and which certificates have expired or soon will, a sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.config.warnings();
+        warnings.extend(certificates::warnings(&self.tls));
+        warnings
+    }
+}
+
+impl From<Config> for Loaded {
+    /// One that names no files.
+    fn from(config: Config) -> Self {
+        let tls = Material::default();
+        Self { config, tls }
+    }
+}
+
 /// Runs the proxy until a signal ends it. 0 after a drain; 71 when the operating system refused something.
-pub fn run(config: Config, source: &Source) -> ExitCode {
+pub fn run(loaded: Loaded, source: &Source) -> ExitCode {
+    let Loaded { config, tls } = loaded;
     logging::start(&config.log);
     abort_on_panic();
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    match Proxy::start_on(config, Passed::from_env()) {
+    match Proxy::start_on(config, tls, Passed::from_env()) {
         Ok(proxy) => signals::serve(proxy, source),
         Err(refusal) => {
             tracing::error!("{refusal}");

@@ -13,9 +13,10 @@ use super::reload::Reloads;
 use super::state::{Door, State};
 use super::systemd::Systemd;
 use super::view::Phase;
-use super::{cpus, limits};
+use super::{certificates, cpus, limits};
 use crate::config::{Config, Listener};
 use crate::ring::{RecvMode, SetupError, Sock, Time, Uring, UringConfig, recv_mode};
+use crate::tls::{Material, Mistakes};
 use crate::upstream::Snapshot;
 use crate::worker::{
     self, Board, Ear, Handover, Life, Limits, Mailbox, Message, Post, Setup, Stats, Worker,
@@ -75,13 +76,18 @@ impl Proxy {
     /// Binds every listener, starts a worker per CPU and waits until all of them accept.
     ///
     /// # Errors
-    /// What was refused, its likely cause and the fix. Nothing is left running.
+    /// What was refused, or which of its files cannot be used, the likely cause and the fix. Nothing is left running.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        Self::start_on(config, Passed::default())
+        let tls = Material::load(&config).map_err(|mistakes| unusable(&mistakes))?;
+        Self::start_on(config, tls, Passed::default())
     }
 
-    /// The same, on sockets that are bound already where there are such.
-    pub(super) fn start_on(config: Config, passed: Passed) -> Result<Self, StartError> {
+    /// The same with files that were read already, on sockets that are bound already where there are such.
+    pub(super) fn start_on(
+        config: Config,
+        tls: Material,
+        passed: Passed,
+    ) -> Result<Self, StartError> {
         let began = Time::read_clock();
         let recv = recv_mode()?;
         let config = Arc::new(config);
@@ -96,7 +102,7 @@ impl Proxy {
         let (done, finished) = watch::channel(0);
         let stats: Vec<_> = cpus.iter().map(|_| Arc::default()).collect();
         let pulse = Pulse::new(&posts, &stats);
-        let snapshot = Snapshot::new(config);
+        let snapshot = Snapshot::with_tls(config, tls);
         let shared = Shared {
             state: Rc::new(RefCell::new(State::new(snapshot, doors, began))),
             changed: Rc::default(),
@@ -216,6 +222,11 @@ impl Proxy {
         Arc::clone(&self.shared.state.borrow().snapshot.config)
     }
 
+    /// What it speaks TLS with.
+    pub(super) fn tls(&self) -> Material {
+        self.shared.state.borrow().snapshot.tls.clone()
+    }
+
     /// Each worker's counters.
     pub fn stats(&self) -> &[Arc<Stats>] {
         &self.stats
@@ -256,6 +267,14 @@ impl Proxy {
     pub async fn watch_backends(&self) -> Infallible {
         let seed = u128::from(std::process::id()) << 64 | u128::from(Time::read_clock().as_nanos());
         backends::watch(&self.shared, seed).await
+    }
+
+    /// Watches the files of certificates, for ever. Where nobody does, only a reload reads them again.
+    ///
+    /// # Panics
+    /// Outside of a tokio-uring runtime.
+    pub async fn watch_certificates(&self) -> Infallible {
+        certificates::watch(|| self.tls()).await
     }
 
     /// Says that it is about to stop, while it still takes clients.
@@ -354,6 +373,13 @@ fn mailboxes(workers: usize) -> Result<(Vec<Post>, Vec<Mailbox>), StartError> {
     made.collect::<io::Result<Vec<_>>>()
         .map(|ends| ends.into_iter().unzip())
         .map_err(|e| StartError(format!("cannot make a mailbox: {e}; raise LimitNOFILE")))
+}
+
+fn unusable(mistakes: &Mistakes) -> StartError {
+    let lines = mistakes
+        .iter()
+        .map(|(key, message)| format!("{key}: {message}"));
+    StartError(lines.collect::<Vec<_>>().join("\n"))
 }
 
 fn refused(listener: &str, address: SocketAddr, error: &io::Error) -> StartError {

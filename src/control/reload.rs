@@ -1,7 +1,6 @@
 //! Reload: the file is read again, and the running proxy goes by it. A file with a mistake changes nothing.
 
-use super::Proxy;
-use crate::config::Config;
+use super::{Loaded, Proxy};
 use std::path::PathBuf;
 
 /// Where a configuration came from.
@@ -53,11 +52,11 @@ impl Proxy {
                     .to_owned(),
             );
         };
-        let config = Config::load(path).map_err(|errors| errors.to_string())?;
-        for warning in config.warnings() {
+        let loaded = Loaded::successor(path, &self.tls()).map_err(|errors| errors.to_string())?;
+        for warning in loaded.warnings() {
             tracing::warn!("{warning}");
         }
-        let applied = self.apply(config).await.map_err(|e| e.to_string())?;
+        let applied = self.apply(loaded).await.map_err(|e| e.to_string())?;
         let (difference, took) = (&applied.difference, applied.took);
         let told = format!("{difference}, in {took:.1?}");
         if applied.kept.is_empty() {

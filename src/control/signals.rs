@@ -22,6 +22,7 @@ pub(super) fn serve(proxy: Proxy, source: &Source) -> ExitCode {
             never = proxy.watch_workers(&systemd) => match never {},
             never = proxy.watch_load() => match never {},
             never = proxy.watch_backends() => match never {},
+            never = proxy.watch_certificates() => match never {},
         }
         Ok::<(), std::io::Error>(())
     });

@@ -2,7 +2,7 @@
 
 use super::files::Named;
 use super::server::roots;
-use super::{MaterialError, provider};
+use super::{MaterialError, Stamps, provider};
 use crate::config::{Address, UpstreamTls};
 use arc_swap::ArcSwap;
 use rustls::client::WebPkiServerVerifier;
@@ -10,6 +10,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What an upstream's connections begin TLS with.
@@ -61,7 +62,17 @@ pub fn client(tls: &UpstreamTls) -> Result<Connector, MaterialError> {
 
 /// An upstream's [`Connector`], which may be replaced. Workers take what is [current](Self::current) for each new connection.
 #[derive(Debug)]
-pub struct Client(ArcSwap<Connector>);
+pub struct Client {
+    settings: UpstreamTls,
+    loaded: ArcSwap<Loaded>,
+}
+
+/// What the file of one moment held.
+#[derive(Debug)]
+struct Loaded {
+    connector: Arc<Connector>,
+    stamps: Stamps,
+}
 
 impl Client {
     /// Reads an upstream's file.
@@ -69,22 +80,53 @@ impl Client {
     /// # Errors
     /// Why it cannot be used.
     pub fn load(tls: &UpstreamTls) -> Result<Self, MaterialError> {
-        Ok(Self(ArcSwap::from_pointee(client(tls)?)))
+        Ok(Self {
+            loaded: ArcSwap::from_pointee(Loaded::new(tls)?),
+            settings: tls.clone(),
+        })
+    }
+
+    /// Whether it was made for this.
+    pub fn is_for(&self, settings: &UpstreamTls) -> bool {
+        self.settings == *settings
     }
 
     /// Reads the file again, and makes what it holds current for new handshakes.
     ///
     /// # Errors
     /// Why it cannot be used; what was current stays.
-    pub fn reload(&self, tls: &UpstreamTls) -> Result<(), MaterialError> {
-        self.0.store(Arc::new(client(tls)?));
+    pub fn reload(&self) -> Result<(), MaterialError> {
+        self.loaded.store(Arc::new(Loaded::new(&self.settings)?));
         Ok(())
     }
 
     /// What a new connection begins its handshake with. Takes no lock.
     pub fn current(&self) -> Arc<Connector> {
-        self.0.load_full()
+        Arc::clone(&self.loaded.load().connector)
     }
+
+    /// The file as it is on disk now. The system's own authorities are read at start and with a reload alone.
+    pub fn stamps(&self) -> Stamps {
+        stamps(&self.settings)
+    }
+
+    /// The file as it was just before it was read.
+    pub fn loaded_stamps(&self) -> Stamps {
+        self.loaded.load().stamps.clone()
+    }
+}
+
+impl Loaded {
+    fn new(tls: &UpstreamTls) -> Result<Self, MaterialError> {
+        // Before anything is read: what changes in between is then read again.
+        let stamps = stamps(tls);
+        let connector = Arc::new(client(tls)?);
+        Ok(Self { connector, stamps })
+    }
+}
+
+fn stamps(tls: &UpstreamTls) -> Stamps {
+    Stamps::of(tls.ca.iter().map(PathBuf::as_path))
 }
 
 fn named(name: &str) -> ServerName<'static> {

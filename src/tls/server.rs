@@ -2,34 +2,33 @@
 
 use super::choice::Choice;
 use super::files::Named;
-use super::leaf::Leaf;
-use super::{MaterialError, provider};
+use super::{Expiry, Leaf, MaterialError, Stamps, pair, provider};
 use crate::config::{Certificate, ListenerTls, TlsVersion};
 use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
-use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+use std::path::Path;
 use std::sync::Arc;
 
 static TLS13: &[&SupportedProtocolVersion] = &[&version::TLS13];
-
-/// A chain has to fit a message of the handshake, whose length peers bound to 64 KiB; this leaves room for the rest of it.
-const CHAIN_BYTES_MAX: usize = 60 << 10;
 
 /// Reads a listener's files and makes a configuration of them, with ticket keys of its own.
 ///
 /// # Errors
 /// The first file that cannot be used.
 pub fn server(tls: &ListenerTls) -> Result<Arc<ServerConfig>, MaterialError> {
-    Ok(Material::load(tls, None)?.config)
+    Ok(Loaded::new(tls, None)?.config)
 }
 
 /// What a listener speaks TLS with. Workers take what is [current](Self::current) for each new connection.
 #[derive(Debug)]
-pub struct Server(ArcSwap<Material>);
+pub struct Server {
+    settings: ListenerTls,
+    loaded: ArcSwap<Loaded>,
+}
 
 impl Server {
     /// Reads a listener's files.
@@ -37,8 +36,7 @@ impl Server {
     /// # Errors
     /// The first file that cannot be used.
     pub fn load(tls: &ListenerTls) -> Result<Self, MaterialError> {
-        let material = Material::load(tls, None)?;
-        Ok(Self(ArcSwap::from_pointee(material)))
+        Self::after(tls, None)
     }
 
     /// One for the same listener after its configuration has changed: who has a ticket of this one may go on with it, unless
@@ -47,8 +45,15 @@ impl Server {
     /// # Errors
     /// The first file that cannot be used.
     pub fn successor(&self, tls: &ListenerTls) -> Result<Self, MaterialError> {
-        let material = Material::load(tls, Some(&self.0.load()))?;
-        Ok(Self(ArcSwap::from_pointee(material)))
+        Self::after(tls, Some(&self.loaded.load()))
+    }
+
+    fn after(tls: &ListenerTls, before: Option<&Loaded>) -> Result<Self, MaterialError> {
+        let loaded = Loaded::new(tls, before)?;
+        Ok(Self {
+            settings: tls.clone(),
+            loaded: ArcSwap::from_pointee(loaded),
+        })
     }
 
     /// Reads the files again, and makes what they hold current for new handshakes. Tickets stay good, unless other
@@ -56,57 +61,76 @@ impl Server {
     ///
     /// # Errors
     /// The first file that cannot be used; what was current stays.
-    pub fn reload(&self, tls: &ListenerTls) -> Result<(), MaterialError> {
-        let material = Material::load(tls, Some(&self.0.load()))?;
-        self.0.store(Arc::new(material));
+    pub fn reload(&self) -> Result<(), MaterialError> {
+        let loaded = Loaded::new(&self.settings, Some(&self.loaded.load()))?;
+        self.loaded.store(Arc::new(loaded));
         Ok(())
     }
 
     /// What a new connection begins its handshake with. Takes no lock.
     pub fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.0.load().config)
+        Arc::clone(&self.loaded.load().config)
+    }
+
+    /// What the operator wrote.
+    pub fn settings(&self) -> &ListenerTls {
+        &self.settings
+    }
+
+    /// The files as they are on disk now.
+    pub fn stamps(&self) -> Stamps {
+        stamps(&self.settings)
+    }
+
+    /// The files as they were just before they were read.
+    pub fn loaded_stamps(&self) -> Stamps {
+        self.loaded.load().stamps.clone()
     }
 
     /// What is to be known of each certificate, in the order of the configuration.
     pub fn leaves(&self) -> Vec<Leaf> {
-        self.0.load().leaves.clone()
+        self.loaded.load().leaves.clone()
+    }
+
+    /// The dates of each, as `listener`'s.
+    pub(super) fn expiries(&self, listener: &str) -> Vec<Expiry> {
+        let files = self.settings.certificates.iter();
+        let all = files.zip(self.leaves());
+        all.map(|(files, leaf)| Expiry::new(listener, files.cert.clone(), leaf))
+            .collect()
     }
 }
 
 /// What the files of one moment held.
 #[derive(Debug)]
-struct Material {
+struct Loaded {
     config: Arc<ServerConfig>,
     leaves: Vec<Leaf>,
     /// Who may sign clients' certificates.
     authorities: Vec<CertificateDer<'static>>,
+    stamps: Stamps,
 }
 
-impl Material {
-    fn load(tls: &ListenerTls, before: Option<&Self>) -> Result<Self, MaterialError> {
+impl Loaded {
+    fn new(tls: &ListenerTls, before: Option<&Self>) -> Result<Self, MaterialError> {
+        // Before anything is read: what changes in between is then read again.
+        let stamps = stamps(tls);
         let authorities = match &tls.client_ca {
-            Some(path) => Named {
-                key: "client_ca",
-                path,
-            }
-            .certificates()?,
+            Some(path) => client_ca(path).certificates()?,
             None => Vec::new(),
         };
-        let certificates: Result<Vec<_>, _> = (0..)
-            .zip(&tls.certificates)
-            .map(|(at, files)| certificate(at, files))
+        let certificates = tls.certificates.iter().enumerate();
+        let certificates: Result<Vec<_>, _> = certificates
+            .map(|(at, files)| pair::read(at, files))
             .collect();
         let certificates = certificates?;
-        let builder = ServerConfig::builder_with_provider(provider())
+        let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(versions(tls.min_version))
             .expect("the provider has suites for both versions")
-            .with_client_cert_verifier(verifier(tls, &authorities)?);
-        let mut config = builder.with_cert_resolver(Arc::new(Choice::new(&certificates)));
-        config.alpn_protocols = tls
-            .alpn
-            .iter()
-            .map(|name| name.as_bytes().to_vec())
-            .collect();
+            .with_client_cert_verifier(verifier(tls, &authorities)?)
+            .with_cert_resolver(Arc::new(Choice::new(&certificates)));
+        let protocols = tls.alpn.iter().map(|name| name.as_bytes().to_vec());
+        config.alpn_protocols = protocols.collect();
         // Sessions are in the tickets, so that no worker has to know what another one has seen, and nobody's memory grows.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = match before {
@@ -120,8 +144,23 @@ impl Material {
             config: Arc::new(config),
             leaves: certificates.into_iter().map(|(_, leaf)| leaf).collect(),
             authorities,
+            stamps,
         })
     }
+}
+
+/// Every file of it.
+fn stamps(tls: &ListenerTls) -> Stamps {
+    let pairs = tls.certificates.iter();
+    let files =
+        pairs.flat_map(|Certificate { cert, key, ocsp }| [Some(cert), Some(key), ocsp.as_ref()]);
+    let all = files.chain([tls.client_ca.as_ref()]).flatten();
+    Stamps::of(all.map(|path| path.as_path()))
+}
+
+fn client_ca(path: &Path) -> Named<'_> {
+    let key = "client_ca";
+    Named { key, path }
 }
 
 /// Keys that are drawn at random and replaced every six hours; a ticket is good for twelve.
@@ -136,68 +175,6 @@ fn versions(min: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
     }
 }
 
-/// Reads one certificate with its key and its staple; `at` is its place in the list.
-fn certificate(at: usize, files: &Certificate) -> Result<(Arc<CertifiedKey>, Leaf), MaterialError> {
-    let [cert_key, key_key, ocsp_key] =
-        ["cert", "key", "ocsp"].map(|name| format!("certificates[{at}].{name}"));
-    let cert = Named {
-        key: &cert_key,
-        path: &files.cert,
-    };
-    let key = Named {
-        key: &key_key,
-        path: &files.key,
-    };
-    let chain = cert.certificates()?;
-    let bytes: usize = chain.iter().map(|der| der.len()).sum();
-    if bytes > CHAIN_BYTES_MAX {
-        let count = chain.len();
-        return Err(cert.fault(format!(
-            "has {count} certificates of {bytes} bytes, more than a handshake takes; write the server's certificate \
-             and those that lead from it to a root, and no others"
-        )));
-    }
-    let leaf = Leaf::read(&chain[0]).map_err(|reason| cert.fault(reason))?;
-    let private = provider().key_provider.load_private_key(key.private_key()?);
-    let private = private.map_err(|_| {
-        key.fault("has a key that is not supported; make an ECDSA key (P-256, P-384), an Ed25519 key or an RSA key of 2048 to 8192 bits")
-    })?;
-    let mut certified = CertifiedKey::new(chain, private);
-    if certified.keys_match().is_err() {
-        return Err(key.fault(mismatch(&certified, files)));
-    }
-    if let Some(path) = &files.ocsp {
-        certified.ocsp = Some(
-            Named {
-                key: &ocsp_key,
-                path,
-            }
-            .read()?,
-        );
-    }
-    Ok((Arc::new(certified), leaf))
-}
-
-/// What to say of a key that is not the first certificate's.
-fn mismatch(certified: &CertifiedKey, files: &Certificate) -> String {
-    let cert = &files.cert;
-    let belongs = |at: &usize| {
-        let one = vec![certified.cert[*at].clone()];
-        CertifiedKey::new(one, Arc::clone(&certified.key))
-            .keys_match()
-            .is_ok()
-    };
-    match (1..certified.cert.len()).find(belongs) {
-        Some(at) => format!(
-            "belongs to certificate {} of {cert:?}; put that one first, and those that lead from it to a root after it",
-            at + 1
-        ),
-        None => format!(
-            "does not belong to the certificate of {cert:?}; write the key that it was issued for"
-        ),
-    }
-}
-
 fn verifier(
     tls: &ListenerTls,
     authorities: &[CertificateDer<'static>],
@@ -205,10 +182,7 @@ fn verifier(
     let Some(path) = &tls.client_ca else {
         return Ok(WebPkiClientVerifier::no_client_auth());
     };
-    let file = Named {
-        key: "client_ca",
-        path,
-    };
+    let file = client_ca(path);
     let roots = roots(file, authorities)?;
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build();
     verifier.map_err(|e| {

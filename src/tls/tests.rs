@@ -1,11 +1,11 @@
 //! Handshakes in memory with certificates made on the spot: what clients get, and what is said of files that do not fit.
 
+#[path = "../../tests/support/authority.rs"]
+mod authority;
+
 use super::{Client, MaterialError, Server, client, server};
 use crate::config::{Address, Certificate, ListenerTls, TlsVersion, UpstreamTls};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SignatureAlgorithm,
-};
+use authority::{Authority, Pair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{
@@ -15,76 +15,36 @@ use rustls::{
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tempfile::TempDir;
 
-/// An authority with a folder in which the files of its certificates are.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-    folder: TempDir,
+/// Of a new pair of files.
+fn files(Pair { cert, key }: Pair) -> Certificate {
+    let ocsp = None;
+    Certificate { cert, key, ocsp }
 }
 
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let this = Self { issuer, folder };
-        this.write("ca.pem", &this.issuer.pem());
-        this
-    }
+fn issue(authority: &Authority, name: &str, hosts: &[&str]) -> Certificate {
+    files(authority.issue(name, hosts))
+}
 
-    /// The path of a file with this text.
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.folder.path().join(name);
-        fs::write(&path, text).unwrap();
-        path
-    }
+/// The authorities of a file, and no others.
+fn roots(authority: &Authority) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let ca = CertificateDer::from_pem_file(authority.ca()).unwrap();
+    roots.add(ca).unwrap();
+    roots
+}
 
-    fn ca(&self) -> PathBuf {
-        self.folder.path().join("ca.pem")
-    }
-
-    /// Files of a certificate for these host names.
-    fn issue(&self, file: &str, names: &[&str]) -> Certificate {
-        self.issue_with(file, names, &PKCS_ECDSA_P256_SHA256)
-    }
-
-    fn issue_with(
-        &self,
-        file: &str,
-        names: &[&str],
-        kind: &'static SignatureAlgorithm,
-    ) -> Certificate {
-        let key = KeyPair::generate_for(kind).unwrap();
-        let names = names.iter().map(|name| (*name).to_owned());
-        let mut params = CertificateParams::new(names.collect::<Vec<_>>()).unwrap();
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
-        let cert = params.signed_by(&key, &self.issuer).unwrap();
-        Certificate {
-            cert: self.write(&format!("{file}.pem"), &cert.pem()),
-            key: self.write(&format!("{file}.key"), &key.serialize_pem()),
-            ocsp: None,
-        }
-    }
-
-    /// A client that believes this authority, and perhaps has a certificate.
-    fn client(&self, own: Option<&Certificate>) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).unwrap();
-        let builder = ClientConfig::builder_with_provider(super::provider())
-            .with_protocol_versions(rustls::ALL_VERSIONS)
-            .unwrap()
-            .with_root_certificates(roots);
-        match own {
-            None => builder.with_no_client_auth(),
-            Some(own) => {
-                let key = PrivateKeyDer::from_pem_file(&own.key).unwrap();
-                builder.with_client_auth_cert(vec![der(own)], key).unwrap()
-            }
+/// A client that believes this authority, and perhaps has a certificate.
+fn believer(authority: &Authority, own: Option<&Certificate>) -> ClientConfig {
+    let builder = ClientConfig::builder_with_provider(super::provider())
+        .with_protocol_versions(rustls::ALL_VERSIONS)
+        .unwrap()
+        .with_root_certificates(roots(authority));
+    match own {
+        None => builder.with_no_client_auth(),
+        Some(own) => {
+            let key = PrivateKeyDer::from_pem_file(&own.key).unwrap();
+            builder.with_client_auth_cert(vec![der(own)], key).unwrap()
         }
     }
 }
@@ -144,11 +104,11 @@ fn refused(tls: &ListenerTls) -> MaterialError {
 #[test]
 fn a_certificate_is_chosen_by_name_then_by_wildcard_then_the_first() {
     let authority = Authority::new();
-    let first = authority.issue("first", &["a.example", "b.example"]);
-    let wild = authority.issue("wild", &["*.b.example"]);
-    let exact = authority.issue("exact", &["x.b.example"]);
+    let first = issue(&authority, "first", &["a.example", "b.example"]);
+    let wild = issue(&authority, "wild", &["*.b.example"]);
+    let exact = issue(&authority, "exact", &["x.b.example"]);
     let server = server(&tls(&[&first, &wild, &exact])).unwrap();
-    let mut client = authority.client(None);
+    let mut client = believer(&authority, None);
     let trusting = UpstreamTls {
         verify: false,
         ..UpstreamTls::default()
@@ -174,12 +134,12 @@ fn a_certificate_is_chosen_by_name_then_by_wildcard_then_the_first() {
 #[test]
 fn a_client_gets_ecdsa_if_it_can_check_it_and_rsa_if_not() {
     let authority = Authority::new();
-    let rsa = authority.issue_with("rsa", &["a.example"], &PKCS_RSA_SHA256);
-    let ecdsa = authority.issue("ecdsa", &["a.example"]);
+    let rsa = files(authority.issue_rsa("rsa", &["a.example"]));
+    let ecdsa = issue(&authority, "ecdsa", &["a.example"]);
     let server = server(&tls(&[&rsa, &ecdsa])).unwrap();
-    let able = Arc::new(authority.client(None));
+    let able = Arc::new(believer(&authority, None));
     assert_eq!(served(&able, &server, "a.example"), der(&ecdsa));
-    let mut old = authority.client(None);
+    let mut old = believer(&authority, None);
     old.dangerous().set_certificate_verifier(Arc::new(OnlyRsa));
     let old = Arc::new(old);
     assert_eq!(served(&old, &server, "a.example"), der(&rsa));
@@ -235,8 +195,8 @@ impl rustls::client::danger::ServerCertVerifier for OnlyRsa {
 #[test]
 fn keys_are_agreed_on_by_the_post_quantum_hybrid() {
     let authority = Authority::new();
-    let server = server(&tls(&[&authority.issue("a", &["a.example"])])).unwrap();
-    let (client, _) = shake(&Arc::new(authority.client(None)), &server, "a.example").unwrap();
+    let server = server(&tls(&[&issue(&authority, "a", &["a.example"])])).unwrap();
+    let (client, _) = shake(&Arc::new(believer(&authority, None)), &server, "a.example").unwrap();
     let group = client.negotiated_key_exchange_group().unwrap();
     assert_eq!(group.name(), NamedGroup::X25519MLKEM768);
 }
@@ -244,13 +204,15 @@ fn keys_are_agreed_on_by_the_post_quantum_hybrid() {
 #[test]
 fn tls_1_2_is_spoken_unless_it_is_too_old() {
     let authority = Authority::new();
-    let pair = authority.issue("a", &["a.example"]);
+    let pair = issue(&authority, "a", &["a.example"]);
     let builder = ClientConfig::builder_with_provider(super::provider())
         .with_protocol_versions(&[&rustls::version::TLS12])
         .unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(authority.issuer.der().clone()).unwrap();
-    let old = Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
+    let old = Arc::new(
+        builder
+            .with_root_certificates(roots(&authority))
+            .with_no_client_auth(),
+    );
     let mut tls = tls(&[&pair]);
     assert!(shake(&old, &server(&tls).unwrap(), "a.example").is_ok());
     tls.min_version = TlsVersion::V1_3;
@@ -260,11 +222,11 @@ fn tls_1_2_is_spoken_unless_it_is_too_old() {
 #[test]
 fn a_protocol_is_agreed_on_and_who_offers_none_of_ours_is_refused() {
     let authority = Authority::new();
-    let mut tls = tls(&[&authority.issue("a", &["a.example"])]);
+    let mut tls = tls(&[&issue(&authority, "a", &["a.example"])]);
     tls.alpn = vec!["http/1.1".to_owned(), "mqtt".to_owned()];
     let server = server(&tls).unwrap();
     let agreed = |offers: &[&str]| {
-        let mut client = authority.client(None);
+        let mut client = believer(&authority, None);
         client.alpn_protocols = offers.iter().map(|name| name.as_bytes().to_vec()).collect();
         let (client, _) = shake(&Arc::new(client), &server, "a.example")?;
         Ok::<_, Error>(client.alpn_protocol().map(<[u8]>::to_vec))
@@ -280,28 +242,37 @@ fn a_protocol_is_agreed_on_and_who_offers_none_of_ours_is_refused() {
 #[test]
 fn who_has_no_certificate_of_the_clients_authority_is_refused() {
     let (authority, stranger) = (Authority::new(), Authority::new());
-    let pair = authority.issue("a", &["a.example"]);
+    let pair = issue(&authority, "a", &["a.example"]);
     let mut tls = tls(&[&pair]);
     tls.client_ca = Some(authority.ca());
     let server = server(&tls).unwrap();
     let result = |client: ClientConfig| shake(&Arc::new(client), &server, "a.example").map(drop);
     assert_eq!(
-        result(authority.client(Some(&authority.issue("b", &["client"])))),
+        result(believer(
+            &authority,
+            Some(&issue(&authority, "b", &["client"]))
+        )),
         Ok(())
     );
-    assert!(result(authority.client(None)).is_err());
-    assert!(result(authority.client(Some(&stranger.issue("c", &["client"])))).is_err());
+    assert!(result(believer(&authority, None)).is_err());
+    assert!(
+        result(believer(
+            &authority,
+            Some(&issue(&stranger, "c", &["client"]))
+        ))
+        .is_err()
+    );
 }
 
 #[test]
 fn a_session_goes_on_after_certificates_have_changed_but_not_after_authorities_have() {
     let (authority, other) = (Authority::new(), Authority::new());
-    let pair = authority.issue("a", &["a.example"]);
-    let own = authority.issue("own", &["client"]);
+    let pair = issue(&authority, "a", &["a.example"]);
+    let own = issue(&authority, "own", &["client"]);
     let mut tls = tls(&[&pair]);
     tls.client_ca = Some(authority.ca());
     let server = Server::load(&tls).unwrap();
-    let client = Arc::new(authority.client(Some(&own)));
+    let client = Arc::new(believer(&authority, Some(&own)));
     let kind = |server: &Server| {
         let (client, _) = shake(&client, &server.current(), "a.example").unwrap();
         client.handshake_kind().unwrap()
@@ -310,16 +281,16 @@ fn a_session_goes_on_after_certificates_have_changed_but_not_after_authorities_h
     assert_eq!(kind(&server), HandshakeKind::Resumed);
 
     let before = server.leaves();
-    authority.issue("a", &["a.example", "b.example"]);
-    server.reload(&tls).unwrap();
+    issue(&authority, "a", &["a.example", "b.example"]);
+    server.reload().unwrap();
     assert_ne!(server.leaves(), before, "the new certificate is current");
     assert_eq!(kind(&server), HandshakeKind::Resumed);
     let server = server.successor(&tls).unwrap();
     assert_eq!(kind(&server), HandshakeKind::Resumed);
 
-    let both = authority.issuer.pem() + &other.issuer.pem();
+    let both = authority.pem() + &other.pem();
     authority.write("ca.pem", &both);
-    server.reload(&tls).unwrap();
+    server.reload().unwrap();
     assert_eq!(
         kind(&server),
         HandshakeKind::Full,
@@ -330,27 +301,27 @@ fn a_session_goes_on_after_certificates_have_changed_but_not_after_authorities_h
 #[test]
 fn what_was_current_stays_when_a_file_is_broken() {
     let authority = Authority::new();
-    let pair = authority.issue("a", &["a.example"]);
+    let pair = issue(&authority, "a", &["a.example"]);
     let tls = tls(&[&pair]);
     let server = Server::load(&tls).unwrap();
     let before = server.current();
     authority.write("a.pem", "nothing");
-    let error = server.reload(&tls).unwrap_err();
+    let error = server.reload().unwrap_err();
     assert_eq!(error.key, "certificates[0].cert");
     assert!(Arc::ptr_eq(&server.current(), &before));
-    authority.issue("a", &["a.example"]);
-    server.reload(&tls).unwrap();
+    issue(&authority, "a", &["a.example"]);
+    server.reload().unwrap();
     assert!(!Arc::ptr_eq(&server.current(), &before));
 }
 
 #[test]
 fn files_that_do_not_fit_are_named_with_the_fix() {
     let authority = Authority::new();
-    let [good, other] = ["good", "other"].map(|file| authority.issue(file, &["a.example"]));
+    let [good, other] = ["good", "other"].map(|file| issue(&authority, file, &["a.example"]));
     let text = |path: &PathBuf| fs::read_to_string(path).unwrap();
     let (cert, key) = (text(&good.cert), text(&good.key));
     let encrypted = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
-    let swapped = authority.issuer.pem() + &cert;
+    let swapped = authority.pem() + &cert;
     let bundle = cert.repeat(200);
     let cases = [
         (Some("nothing"), None, "cert", "has no certificate"),
@@ -392,8 +363,8 @@ fn files_that_do_not_fit_are_named_with_the_fix() {
 #[test]
 fn a_file_that_is_not_there_is_named() {
     let authority = Authority::new();
-    let mut tls = tls(&[&authority.issue("a", &["a.example"])]);
-    tls.certificates[0].ocsp = Some(authority.folder.path().join("none"));
+    let mut tls = tls(&[&issue(&authority, "a", &["a.example"])]);
+    tls.certificates[0].ocsp = Some(authority.folder().join("none"));
     let error = refused(&tls).to_string();
     assert!(error.starts_with("certificates[0].ocsp: \"/"), "{error}");
     assert!(
@@ -401,14 +372,14 @@ fn a_file_that_is_not_there_is_named() {
         "{error}"
     );
     tls.certificates[0].ocsp = None;
-    tls.client_ca = Some(authority.folder.path().join("none"));
+    tls.client_ca = Some(authority.folder().join("none"));
     assert_eq!(refused(&tls).key, "client_ca");
 }
 
 #[test]
 fn a_certificate_tells_its_names_and_its_dates() {
     let authority = Authority::new();
-    let pair = authority.issue("a", &["A.example", "*.b.example"]);
+    let pair = issue(&authority, "a", &["A.example", "*.b.example"]);
     let leaves = Server::load(&tls(&[&pair])).unwrap().leaves();
     assert_eq!(leaves[0].names, ["a.example", "*.b.example"]);
     // What rcgen writes unless it is told: 1975-01-01 and 4096-01-01, midnight, UTC.
@@ -421,7 +392,12 @@ fn a_certificate_tells_its_names_and_its_dates() {
 #[test]
 fn a_backend_is_believed_by_the_upstreams_authority_and_its_name() {
     let (authority, stranger) = (Authority::new(), Authority::new());
-    let server = server(&tls(&[&authority.issue("a", &["a.example", "127.0.0.1"])])).unwrap();
+    let server = server(&tls(&[&issue(
+        &authority,
+        "a",
+        &["a.example", "127.0.0.1"],
+    )]))
+    .unwrap();
     let result = |tls: &UpstreamTls, address: &Address| {
         let connector = client(tls).unwrap();
         let name = connector.server_name(address);
@@ -468,10 +444,10 @@ fn an_upstreams_authority_is_replaced_by_one_that_can_be_read() {
     let client = Client::load(&tls).unwrap();
     let before = client.current();
     authority.write("ca.pem", "nothing");
-    let error = client.reload(&tls).unwrap_err();
+    let error = client.reload().unwrap_err();
     assert!(error.to_string().starts_with("ca: \"/"), "{error}");
     assert!(Arc::ptr_eq(&client.current(), &before));
-    authority.write("ca.pem", &authority.issuer.pem());
-    client.reload(&tls).unwrap();
+    authority.write("ca.pem", &authority.pem());
+    client.reload().unwrap();
     assert!(!Arc::ptr_eq(&client.current(), &before));
 }

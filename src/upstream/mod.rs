@@ -16,6 +16,7 @@ pub use snapshot::{Current, Seats, Site, Snapshot};
 
 use crate::config::{Backend, Balance, HashKey, Upstream as Settings};
 use crate::ring::Time;
+use crate::tls::Client;
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -30,18 +31,25 @@ pub struct Upstream {
     /// Those that only get what no ordinary one may have, if there are any.
     backup: Option<Tier>,
     live: Arc<Live>,
+    /// What is spoken to its backends with, if TLS is.
+    tls: Option<Arc<Client>>,
     /// Which of `source_addresses` is next. Each copy goes round on its own.
     turn: Cell<usize>,
 }
 
 impl Upstream {
-    fn new(settings: &Settings) -> Self {
+    fn new(settings: &Settings, tls: Option<Arc<Client>>) -> Self {
         let name = settings.name.as_str().into();
         let live = Live::new(&name, settings);
-        Self::with(name, settings, Arc::new(live))
+        Self::with(name, settings, Arc::new(live), tls)
     }
 
-    fn with(name: Arc<str>, settings: &Settings, live: Arc<Live>) -> Self {
+    fn with(
+        name: Arc<str>,
+        settings: &Settings,
+        live: Arc<Live>,
+        tls: Option<Arc<Client>>,
+    ) -> Self {
         let places = |backup: bool| -> Box<[u16]> {
             let all = settings.backends.iter().zip(0..);
             all.filter(|(backend, _)| backend.backup == backup)
@@ -54,18 +62,19 @@ impl Upstream {
             ordinary: Tier::new(settings, places(false)),
             backup: (!backups.is_empty()).then(|| Tier::new(settings, backups)),
             live,
+            tls,
             turn: Cell::new(0),
             settings: Arc::new(settings.clone()),
         }
     }
 
     /// The same with other settings: itself if they are not. Backends that it still has keep what is known of them.
-    fn next(&self, settings: &Settings, now: Time) -> Self {
+    fn next(&self, settings: &Settings, tls: Option<Arc<Client>>, now: Time) -> Self {
         if *self.settings == *settings {
             return self.clone();
         }
         let live = self.live.next(&self.name, (&self.settings, settings), now);
-        Self::with(Arc::clone(&self.name), settings, Arc::new(live))
+        Self::with(Arc::clone(&self.name), settings, Arc::new(live), tls)
     }
 
     /// Whether both are copies of one.
@@ -99,6 +108,11 @@ impl Upstream {
     /// What is known of its backends, shared by all copies.
     pub fn live(&self) -> &Arc<Live> {
         &self.live
+    }
+
+    /// What is spoken to its backends with, if TLS is.
+    pub fn tls(&self) -> Option<&Arc<Client>> {
+        self.tls.as_ref()
     }
 
     /// The key of a client none of whose bytes were looked at.

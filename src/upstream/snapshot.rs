@@ -6,8 +6,9 @@
 
 use super::Upstream;
 use crate::base::Shared;
-use crate::config::{Config, Listener};
+use crate::config::{Config, Listener, Upstream as Settings};
 use crate::ring::Time;
+use crate::tls::{Material, Server};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -22,6 +23,8 @@ pub struct Snapshot {
     pub sites: Vec<Site>,
     /// In the order of the configuration.
     pub upstreams: Vec<Upstream>,
+    /// What listeners and upstreams speak TLS with.
+    pub tls: Material,
 }
 
 /// A listener while the process runs.
@@ -33,6 +36,8 @@ pub struct Site {
     pub rules: Arc<Listener>,
     /// How many connections it has and may have.
     pub seats: Arc<Seats>,
+    /// Where TLS of its clients ends, if it does.
+    pub tls: Option<Arc<Server>>,
     /// Whether the configuration still has it. If not, no upstream of its rules means anything any more.
     pub is_open: bool,
 }
@@ -55,51 +60,55 @@ pub struct Current {
 }
 
 impl Snapshot {
-    /// Builds the tables; nobody has connections yet.
+    /// Builds the tables; nobody has connections yet, and nobody speaks TLS.
     pub fn new(config: Arc<Config>) -> Self {
+        Self::with_tls(config, Material::default())
+    }
+
+    /// The same, where listeners and upstreams may speak TLS.
+    pub fn with_tls(config: Arc<Config>, tls: Material) -> Self {
         let sites = config.listeners.iter().zip(0..);
+        let sites = sites.map(|(rules, number)| Site::new(number, rules, &tls));
+        let upstreams = config.upstreams.iter();
+        let upstreams = upstreams.map(|it| Upstream::new(it, tls.client(&it.name).cloned()));
         Self {
-            sites: sites
-                .map(|(rules, number)| Site::new(number, rules))
-                .collect(),
-            upstreams: config.upstreams.iter().map(Upstream::new).collect(),
+            sites: sites.collect(),
+            upstreams: upstreams.collect(),
             config,
+            tls,
         }
     }
 
     /// What comes after this one when the operator has written something else. Backends that are new begin as their
     /// upstream's probe and slow start want new ones to.
     #[must_use = "it is to be handed to the workers"]
-    pub fn next(&self, config: Arc<Config>, now: Time) -> Self {
-        let upstream = |settings| {
-            let known = |it: &&Upstream| it.settings().name == settings;
-            self.upstreams.iter().find(known)
+    pub fn next(&self, config: Arc<Config>, tls: Material, now: Time) -> Self {
+        let upstream = |settings: &Settings| {
+            let client = tls.client(&settings.name).cloned();
+            let mut all = self.upstreams.iter();
+            match all.find(|it| it.settings().name == settings.name) {
+                Some(before) => before.next(settings, client, now),
+                None => Upstream::new(settings, client),
+            }
         };
-        let upstreams = config
-            .upstreams
-            .iter()
-            .map(|settings| match upstream(settings.name.as_str()) {
-                Some(before) => before.next(settings, now),
-                None => Upstream::new(settings),
-            })
-            .collect();
         Self {
-            sites: self.next_sites(&config),
-            upstreams,
+            sites: self.next_sites(&config, &tls),
+            upstreams: config.upstreams.iter().map(upstream).collect(),
             config,
+            tls,
         }
     }
 
-    fn next_sites(&self, config: &Config) -> Vec<Site> {
+    fn next_sites(&self, config: &Config, tls: &Material) -> Vec<Site> {
         let mut sites = self.sites.clone();
         sites.iter_mut().for_each(|site| site.is_open = false);
         for rules in &config.listeners {
             let known = sites.iter_mut().find(|site| site.rules.name == rules.name);
             if let Some(site) = known {
-                site.reopen(rules);
+                site.reopen(rules, tls);
             } else {
                 let number = u16::try_from(sites.len()).expect("far fewer names of listeners");
-                sites.push(Site::new(number, rules));
+                sites.push(Site::new(number, rules, tls));
             }
         }
         sites
@@ -126,17 +135,19 @@ impl Snapshot {
 }
 
 impl Site {
-    fn new(number: u16, rules: &Listener) -> Self {
+    fn new(number: u16, rules: &Listener, tls: &Material) -> Self {
         Self {
             number,
             rules: Arc::new(rules.clone()),
             seats: Arc::new(Seats::new(rules.max_connections as u64)),
+            tls: tls.server(&rules.name).cloned(),
             is_open: true,
         }
     }
 
-    fn reopen(&mut self, rules: &Listener) {
+    fn reopen(&mut self, rules: &Listener, tls: &Material) {
         self.is_open = true;
+        self.tls = tls.server(&rules.name).cloned();
         self.seats.most.store(rules.max_connections as u64, Relaxed);
         if *self.rules != *rules {
             self.rules = Arc::new(rules.clone());

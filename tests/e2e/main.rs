@@ -6,6 +6,7 @@
 mod support;
 
 mod admission; // who is let in
+mod certificates; // files of TLS while the proxy runs
 mod dialing; //   which backend, and what when it does not answer
 mod even; //      which worker has which connection
 mod greeting; //  the PROXY protocol, both ways

@@ -8,6 +8,7 @@ use crate::{Replay, play_all, worlds};
 use ringway::config::{Balance, Config};
 use ringway::ring::Time;
 use ringway::sim::{Chance, World};
+use ringway::tls::Material;
 use ringway::upstream::{Member, Seats, Snapshot};
 use ringway::worker::{Message, Order, Post, Stats};
 use std::sync::Arc;
@@ -60,7 +61,9 @@ impl Control {
     fn change(&mut self, now: Time, chance: &mut Chance) {
         let mut config = Config::clone(&self.snapshot.config);
         draw_change(&mut config, chance);
-        self.snapshot = self.snapshot.next(Arc::new(config), now);
+        self.snapshot = self
+            .snapshot
+            .next(Arc::new(config), Material::default(), now);
         self.version += 1;
         self.remember();
         let rounds = |at| (at, chance.below(12));

@@ -14,12 +14,14 @@
     reason = "the code around a test fails by panicking, as the test does"
 )]
 
+mod authority;
 mod peer;
 pub(crate) mod probing;
 pub(crate) mod procfs;
 mod proxy;
 pub(crate) mod wait;
 
+pub(crate) use authority::{Authority, Pair};
 pub(crate) use peer::{Backend, End, Peer, echo, pattern};
 pub(crate) use proxy::{Access, Exit, Proxy, RINGWAY, Setup};
 

@@ -3,6 +3,7 @@
 
 use super::{Ears, Proxy, StartError, most, open};
 use crate::config::{Config, Listener, Process};
+use crate::control::Loaded;
 use crate::control::difference::Difference;
 use crate::control::logging;
 use crate::control::state::{Door, State};
@@ -43,10 +44,8 @@ impl Proxy {
     ///
     /// # Errors
     /// What was refused, its likely cause and the fix. Nothing has changed.
-    pub(in crate::control) async fn apply(
-        &self,
-        mut config: Config,
-    ) -> Result<Applied, StartError> {
+    pub(in crate::control) async fn apply(&self, loaded: Loaded) -> Result<Applied, StartError> {
+        let Loaded { mut config, tls } = loaded;
         let _one = self.changing.lock().await;
         let began = Time::read_clock();
         if self.phase.get().is_draining() {
@@ -57,8 +56,8 @@ impl Proxy {
         let old = self.config();
         let kept = keep(&old, &mut config);
         let difference = Difference::between(&old, &config);
-        if *old != config {
-            self.post_all(config, began)?;
+        if *old != config || !tls.is_same(&self.tls()) {
+            self.post_all(Loaded { config, tls }, began)?;
             self.followed().await;
         }
         Ok(Applied {
@@ -68,9 +67,10 @@ impl Proxy {
         })
     }
 
-    fn post_all(&self, config: Config, now: Time) -> Result<(), StartError> {
+    fn post_all(&self, loaded: Loaded, now: Time) -> Result<(), StartError> {
         let mut state = self.shared.state.borrow_mut();
-        let next = state.snapshot.next(Arc::new(config), now);
+        let Loaded { config, tls } = loaded;
+        let next = state.snapshot.next(Arc::new(config), tls, now);
         let Doors { kept, added, ears } = self.doors(&state, &next)?;
         state.move_to(next, &kept, added, now);
         state.dress();

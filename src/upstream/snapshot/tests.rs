@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{AdminState, Backend, Balance, Log, Process, Upstream as Settings};
+use crate::config::{AdminState, Backend, Balance, Log, Process};
 use crate::upstream::Standing;
 use crate::upstream::health::State;
 use std::net::SocketAddr;
@@ -27,6 +27,11 @@ fn config(listeners: &[&str], upstreams: Vec<Settings>) -> Arc<Config> {
     })
 }
 
+/// What comes after a snapshot, without TLS.
+fn next(snapshot: &Snapshot, config: Arc<Config>) -> Snapshot {
+    snapshot.next(config, Material::default(), at(0))
+}
+
 fn names(snapshot: &Snapshot) -> Vec<(&str, bool)> {
     let sites = snapshot.sites.iter();
     sites
@@ -38,11 +43,11 @@ fn names(snapshot: &Snapshot) -> Vec<(&str, bool)> {
 fn a_listener_keeps_its_number_and_its_seats_while_others_come_and_go() {
     let first = Snapshot::new(config(&["a", "b"], vec![settings("u", [1])]));
     assert!(first.sites[1].seats.acquire());
-    let second = first.next(config(&["c", "b"], vec![settings("u", [1])]), at(0));
+    let second = next(&first, config(&["c", "b"], vec![settings("u", [1])]));
     assert_eq!(names(&second), [("a", false), ("b", true), ("c", true)]);
     assert_eq!([0, 1].map(|place| second.number_of(place)), [2, 1]);
     assert_eq!(second.sites[1].seats.taken(), 1);
-    let third = second.next(config(&["a"], vec![settings("u", [1])]), at(0));
+    let third = next(&second, config(&["a"], vec![settings("u", [1])]));
     assert_eq!(names(&third), [("a", true), ("b", false), ("c", false)]);
     assert!(Arc::ptr_eq(&first.sites[0].seats, &third.sites[0].seats));
 }
@@ -56,7 +61,7 @@ fn a_lower_limit_of_a_listener_holds_for_those_who_are_there_already() {
     };
     let first = Snapshot::new(limited(2));
     assert!(first.sites[0].seats.acquire() && first.sites[0].seats.acquire());
-    let second = first.next(limited(1), at(0));
+    let second = next(&first, limited(1));
     second.sites[0].seats.release();
     assert!(
         !first.sites[0].seats.acquire(),
@@ -75,7 +80,7 @@ fn what_is_known_of_a_backend_outlives_every_change_around_it() {
     let mut changed = settings("u", [4, 2]);
     changed.balance = Balance::LeastConn;
     changed.backends[1].weight = 7;
-    let second = first.next(config(&["a"], vec![settings("v", [9]), changed]), at(0));
+    let second = next(&first, config(&["a"], vec![settings("v", [9]), changed]));
     let same = second.upstreams[1].live().member(1);
     assert!(Arc::ptr_eq(&known, same));
     assert_eq!((same.open(), same.probed()), (1, State::Down));
@@ -91,7 +96,7 @@ fn another_address_is_another_backend_whatever_its_name() {
         config(&["a"], vec![settings])
     };
     let first = Snapshot::new(named(1));
-    let second = first.next(named(2), at(0));
+    let second = next(&first, named(2));
     let members = [&first, &second].map(|it| it.upstreams[0].live().member(0));
     assert!(!Arc::ptr_eq(members[0], members[1]));
 }
@@ -107,15 +112,15 @@ fn what_an_admin_said_stands_until_the_file_says_otherwise_than_it_did() {
     let first = Snapshot::new(with(AdminState::Ready, 1));
     let live = Arc::clone(first.upstreams[0].live().member(0));
     live.set_admin(AdminState::Maint);
-    let second = first.next(with(AdminState::Ready, 2), at(0));
+    let second = next(&first, with(AdminState::Ready, 2));
     assert_eq!(
         live.standing(at(0)),
         Standing::Maint,
         "the file said ready before"
     );
-    let third = second.next(with(AdminState::Drain, 2), at(0));
+    let third = next(&second, with(AdminState::Drain, 2));
     assert_eq!(live.standing(at(0)), Standing::Drain);
-    let _ = third.next(with(AdminState::Ready, 2), at(0));
+    let _ = next(&third, with(AdminState::Ready, 2));
     assert_eq!(live.standing(at(0)), Standing::Up);
 }
 
@@ -128,7 +133,7 @@ fn a_backend_that_is_new_in_an_upstream_gets_its_share_slowly_and_others_do_not_
         config(&["a"], vec![settings])
     };
     let first = Snapshot::new(slow(&[1]));
-    let second = first.next(slow(&[1, 2]), at(0));
+    let second = next(&first, slow(&[1, 2]));
     let picked = (0..100).filter_map(|_| second.upstreams[0].pick(0, &[], at(0)));
     let to_new = picked.filter(|at| *at == 1).count();
     assert!(to_new <= 2, "{to_new} of 100 in its first moment");
@@ -145,7 +150,7 @@ fn a_worker_keeps_what_is_the_same_and_goes_on_where_it_stood() {
     let first = Snapshot::new(config(&["a"], vec![u.clone(), v]));
     let worker = Current::new(first.for_worker(0));
     let begun = worker.upstreams[0].pick(0, &[], at(0));
-    let second = first.next(config(&["a"], vec![round_robin("v", [4, 5, 7]), u]), at(0));
+    let second = next(&first, config(&["a"], vec![round_robin("v", [4, 5, 7]), u]));
     let next = worker.next(second.for_worker(0));
     assert!(Rc::ptr_eq(&worker.upstreams[0], &next.upstreams[1]));
     assert!(!Rc::ptr_eq(&worker.upstreams[1], &next.upstreams[0]));
