@@ -132,6 +132,7 @@ fn prober(port: u16, backends: u64, seconds: u64, script: Script) {
         },
         jitter: 0.1,
         proxy_header: ProxyHeader::Off,
+        tls: None,
     });
     let (spent, took, probes) = tokio_uring::start(async {
         let prober = Prober::new(

@@ -1,7 +1,7 @@
 //! What control does about backends: has them probed, tells workers when one goes down, and says in the log when failed
 //! dials took one out or brought one back.
 
-use super::probe::{self, Id, OnChange, ProbeView, Prober, ProxyHeader, Target, Watch};
+use super::probe::{self, Id, OnChange, ProbeView, Prober, ProxyHeader, Target, Tls, Watch};
 use super::state::State;
 use crate::config::{
     Address, AdminState, Backend, Exchange, HttpRequest, OnDown, Probe, SendProxy, Status,
@@ -139,7 +139,10 @@ fn targets(upstream: &Upstream) -> Vec<Target> {
             upstream: settings.name.clone(),
             backend: backend.name.clone(),
             address,
-            settings: Arc::new(settings_of(settings, probe, address)),
+            settings: Arc::new(probe::Settings {
+                tls: tls_of(upstream, backend),
+                ..settings_of(settings, probe, address)
+            }),
             initial: live.probed(),
         })
     };
@@ -160,6 +163,17 @@ fn address(backend: &Backend, probe: &Probe) -> Option<SocketAddr> {
     Some(address)
 }
 
+/// What the exchange runs in. A probe that begins a handshake of its own is not to be inside of another one.
+fn tls_of(upstream: &Upstream, backend: &Backend) -> Option<Tls> {
+    let exchange = &upstream.settings().probe.as_ref()?.exchange;
+    let is_hello = matches!(exchange, Exchange::SslHello { .. });
+    let client = upstream.tls().filter(|_| !is_hello)?;
+    Some(Tls {
+        name: client.current().server_name(&backend.address),
+        client: Arc::clone(client),
+    })
+}
+
 fn settings_of(upstream: &Settings, probe: &Probe, address: SocketAddr) -> probe::Settings {
     let at_least_one = |count: u32| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
     probe::Settings {
@@ -176,6 +190,7 @@ fn settings_of(upstream: &Settings, probe: &Probe, address: SocketAddr) -> probe
             SendProxy::V1 => ProxyHeader::V1,
             SendProxy::V2 => ProxyHeader::V2,
         },
+        tls: None,
     }
 }
 

@@ -12,11 +12,14 @@ mod exchange;
 mod hello;
 mod pace;
 mod roster;
+mod stream;
+mod tls;
 mod view;
 
 pub use hello::{BadHost, client_hello};
 pub use pace::GRAIN;
 pub use roster::Id;
+pub use tls::Tls;
 pub use view::{Last, ProbeView, Verdict, Watch};
 
 use crate::ring::Time;
@@ -51,6 +54,8 @@ pub struct Settings {
     pub jitter: f64,
     /// What a backend that expects it is told first: that the connection is nobody's but ours.
     pub proxy_header: ProxyHeader,
+    /// What the exchange runs in, after the header. None: nothing but the connection.
+    pub tls: Option<Tls>,
 }
 
 /// The PROXY protocol header of a connection of the proxy's own.

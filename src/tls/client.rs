@@ -2,14 +2,13 @@
 
 use super::files::Named;
 use super::server::roots;
+use super::trust::{Anybody, Known};
 use super::{MaterialError, Stamps, provider};
 use crate::config::{Address, UpstreamTls};
 use arc_swap::ArcSwap;
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -135,18 +134,15 @@ fn named(name: &str) -> ServerName<'static> {
 
 pub(super) fn verifier(tls: &UpstreamTls) -> Result<Arc<dyn ServerCertVerifier>, MaterialError> {
     if !tls.verify {
-        let algorithms = provider().signature_verification_algorithms;
-        return Ok(Arc::new(Anybody(algorithms)));
+        return Ok(Arc::new(Anybody::default()));
     }
-    let roots = match &tls.ca {
-        Some(path) => {
-            let file = Named { key: "ca", path };
-            roots(file, &file.certificates()?)?
-        }
-        None => system_roots()?,
+    let Some(path) = &tls.ca else {
+        return Ok(Arc::new(Known::new(system_roots()?, Vec::new())));
     };
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
-    Ok(verifier.expect("there are authorities, and no revocation lists"))
+    let file = Named { key: "ca", path };
+    let named = file.certificates()?;
+    let roots = roots(file, &named)?;
+    Ok(Arc::new(Known::new(roots, named)))
 }
 
 /// Whom the system trusts. One that rustls cannot read is none.
@@ -170,43 +166,4 @@ fn system_roots() -> Result<RootCertStore, MaterialError> {
              backends' authority"
         ),
     })
-}
-
-/// Believes every certificate, but nobody who has not its key.
-#[derive(Debug)]
-struct Anybody(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, signed, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, signed, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
 }

@@ -17,6 +17,7 @@ mod server;
 mod stamp;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 pub use client::{Client, Connector, client};
 pub use error::MaterialError;

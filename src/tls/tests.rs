@@ -451,3 +451,22 @@ fn an_upstreams_authority_is_replaced_by_one_that_can_be_read() {
     client.reload().unwrap();
     assert!(!Arc::ptr_eq(&client.current(), &before));
 }
+
+#[test]
+fn a_backend_that_vouches_for_itself_is_believed_if_it_is_the_one_that_was_named() {
+    let authority = Authority::new();
+    let [named, other] =
+        ["named", "other"].map(|file| files(authority.issue_alone(file, &["a.example"])));
+    let ours = client(&UpstreamTls {
+        ca: Some(named.cert.clone()),
+        ..UpstreamTls::default()
+    });
+    let ours = ours.unwrap().config;
+    let result = |files: &Certificate, name: &str| {
+        let server = server(&tls(&[files])).unwrap();
+        shake(&ours, &server, name).map(drop)
+    };
+    assert_eq!(result(&named, "a.example"), Ok(()));
+    assert!(result(&named, "b.example").is_err());
+    assert!(result(&other, "a.example").is_err());
+}

@@ -23,6 +23,7 @@ mod websocket;
 
 pub use http::{BadStatuses, Statuses, request as http_request};
 pub use reason::Reason;
+pub use tls::alert;
 
 use std::borrow::Cow;
 

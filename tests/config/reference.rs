@@ -101,10 +101,11 @@ fn the_reference_lists_every_key_that_is_not_supported_yet() {
 }
 
 #[test]
-fn every_example_of_the_reference_and_the_readme_loads() {
+fn every_example_of_the_reference_the_readme_and_the_page_on_tls_loads() {
     let readme = include_str!("../../README.md");
     let mut examples = 0;
-    for text in [REFERENCE, readme] {
+    let tls = include_str!("../../docs/tls.md");
+    for text in [REFERENCE, readme, tls] {
         for block in text.split("```toml\n").skip(1) {
             let config = parsed(block.split("```").next().unwrap());
             assert_eq!(config.warnings(), Vec::<String>::new(), "{block}");

@@ -18,6 +18,7 @@ mod identity;
 mod nginx;
 mod postgres;
 mod probes;
+mod probes_tls;
 mod programs;
 mod proxy_protocol;
 mod redis;

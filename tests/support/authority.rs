@@ -66,6 +66,16 @@ impl Authority {
         self.issue_with(name, hosts, &PKCS_RSA_SHA256)
     }
 
+    /// The same of a certificate that vouches for itself, as `openssl req -x509` makes them: it is marked as an authority.
+    pub(crate) fn issue_alone(&self, name: &str, hosts: &[&str]) -> Pair {
+        let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let mut params = CertificateParams::new(hosts).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let cert = params.self_signed(&key).unwrap();
+        self.write_pair(name, &cert, &key)
+    }
+
     fn issue_with(&self, name: &str, hosts: &[&str], kind: &'static SignatureAlgorithm) -> Pair {
         let key = KeyPair::generate_for(kind).unwrap();
         let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
@@ -75,6 +85,10 @@ impl Authority {
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
         let cert = params.signed_by(&key, &self.issuer).unwrap();
+        self.write_pair(name, &cert, &key)
+    }
+
+    fn write_pair(&self, name: &str, cert: &rcgen::Certificate, key: &KeyPair) -> Pair {
         Pair {
             cert: self.write(&format!("{name}.pem"), &cert.pem()),
             key: self.write(&format!("{name}.key"), &key.serialize_pem()),

@@ -132,6 +132,7 @@ pub(crate) fn target(script: Script, address: SocketAddr) -> Target {
             },
             jitter: 0.1,
             proxy_header: ProxyHeader::Off,
+            tls: None,
         }),
         initial: State::Down,
     }

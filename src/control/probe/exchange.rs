@@ -1,14 +1,15 @@
-//! The traffic of one probe: connect, say and hear until there is a verdict, leave.
+//! The traffic of one probe: connect, agree on TLS if there is any, say and hear until there is a verdict, leave.
 
+use super::stream::Stream;
 use super::view::Verdict;
-use super::{ProxyHeader, Settings, Target};
+use super::{ProxyHeader, Settings, Target, tls};
 use crate::wire::banner::{self, BYTES_MAX, Dialogue, Farewell, Reason};
 use crate::wire::proxy_protocol::{Origin, Tlvs, write_v1, write_v2};
 use nix::errno::Errno;
-use socket2::SockRef;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -23,7 +24,7 @@ const CHUNK: usize = 2048;
 pub(super) struct Exchange<'a> {
     target: &'a Target,
     /// Connected, and nothing went wrong with it.
-    open: Option<TcpStream>,
+    open: Option<Stream>,
 }
 
 impl<'a> Exchange<'a> {
@@ -35,13 +36,18 @@ impl<'a> Exchange<'a> {
     /// Everything up to the verdict, within the timeout.
     pub(super) async fn verdict(&mut self, nonce: [u8; 16]) -> Verdict {
         let deadline = Instant::now() + self.settings().timeout;
-        let stream = match timeout_at(deadline, connect(self.target)).await {
+        let plain = match timeout_at(deadline, connect(self.target)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return unreachable(&error),
             Err(_) => return Verdict::Failed("connect timeout".into()),
         };
+        let mut stream = match timeout_at(deadline, secure(plain, self.target)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(reason)) => return Verdict::Failed(reason),
+            Err(_) => return Verdict::Failed("tls timeout".into()),
+        };
         let dialogue = self.settings().script.begin(nonce);
-        match timeout_at(deadline, talk(&stream, self.settings(), dialogue)).await {
+        match timeout_at(deadline, talk(&mut stream, self.settings(), dialogue)).await {
             Ok(Ok(())) => self.keep(stream, Verdict::Passed),
             Ok(Err(Failure::Said(reason))) => self.keep(stream, Verdict::Failed(reason)),
             Ok(Err(Failure::Broke(reason))) => give_up(&stream, reason),
@@ -52,21 +58,21 @@ impl<'a> Exchange<'a> {
     /// Leaves a backend as its protocol has it, if the connection still stands.
     pub(super) async fn leave(self) {
         let farewell = farewell(self.settings());
-        let Some(stream) = self.open else {
+        let Some(mut stream) = self.open else {
             return;
         };
         let (last, fin) = match farewell {
-            Farewell::Reset => return reset(&stream),
+            Farewell::Reset => return stream.reset(),
             Farewell::Fin(last) => (last, true),
             Farewell::Leave(last) => (last, false),
         };
-        let parted = timeout(LEAVE_MAX, part(&stream, last, fin)).await;
+        let parted = timeout(LEAVE_MAX, part(&mut stream, last, fin)).await;
         if !matches!(parted, Ok(Ok(()))) {
-            reset(&stream);
+            stream.reset();
         }
     }
 
-    fn keep(&mut self, stream: TcpStream, verdict: Verdict) -> Verdict {
+    fn keep(&mut self, stream: Stream, verdict: Verdict) -> Verdict {
         self.open = Some(stream);
         verdict
     }
@@ -86,7 +92,7 @@ enum Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::Broke(phrase(&error))
+        Self::Broke(tls::reason(&error))
     }
 }
 
@@ -109,29 +115,43 @@ fn is_our_own(stream: &TcpStream, address: SocketAddr) -> bool {
     stream.local_addr().is_ok_and(|local| local == address)
 }
 
+/// What comes before the dialogue: the header, which is not part of TLS, and TLS.
+async fn secure(mut plain: TcpStream, target: &Target) -> Result<Stream, Reason> {
+    let header = proxy_header(target.settings.proxy_header);
+    if target.settings.tls.is_some() {
+        let sent = plain.write_all(&header).await;
+        sent.map_err(|error| phrase(&error))?;
+    }
+    Stream::agree(plain, target).await
+}
+
 async fn talk(
-    stream: &TcpStream,
+    stream: &mut Stream,
     settings: &Settings,
     mut dialogue: Dialogue<'_>,
 ) -> Result<(), Failure> {
     let first = dialogue.on_connected();
-    let mut said = proxy_header(settings.proxy_header);
+    // Without TLS, in one packet with what is said first.
+    let mut said = match stream {
+        Stream::Plain(_) => proxy_header(settings.proxy_header),
+        Stream::Tls(_) => Vec::new(),
+    };
     if let banner::Verdict::Say(bytes) = &first {
         said.extend_from_slice(bytes);
     }
-    say(stream, &said).await?;
+    stream.say(&said).await?;
     if first == banner::Verdict::Passed {
         return Ok(());
     }
     let mut chunk = vec![0; CHUNK];
     loop {
-        let count = hear(stream, &mut chunk).await?;
+        let count = stream.hear(&mut chunk).await?;
         if count == 0 {
             return Err(Failure::Broke(dialogue.on_end()));
         }
         match dialogue.feed(&chunk[..count]) {
             banner::Verdict::More => {}
-            banner::Verdict::Say(bytes) => say(stream, &bytes).await?,
+            banner::Verdict::Say(bytes) => stream.say(&bytes).await?,
             banner::Verdict::Passed => return Ok(()),
             banner::Verdict::Failed(reason) => return Err(Failure::Said(reason)),
         }
@@ -146,47 +166,25 @@ fn proxy_header(version: ProxyHeader) -> Vec<u8> {
     }
 }
 
-async fn say(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        stream.writable().await?;
-        match stream.try_write(bytes) {
-            Ok(count) => bytes = &bytes[count..],
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
-}
-
-/// At least one byte; none is the end.
-async fn hear(stream: &TcpStream, chunk: &mut [u8]) -> io::Result<usize> {
-    loop {
-        stream.readable().await?;
-        match stream.try_read(chunk) {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            heard => return heard,
-        }
-    }
-}
-
-/// A reset would take back a header that was sent.
+/// A reset would take back a header that was sent, and the end of a handshake.
 fn farewell(settings: &Settings) -> Farewell {
-    match (settings.script.farewell(), settings.proxy_header) {
-        (Farewell::Reset, ProxyHeader::V1 | ProxyHeader::V2) => Farewell::Fin(b""),
-        (farewell, _) => farewell,
+    let was_silent = settings.proxy_header == ProxyHeader::Off && settings.tls.is_none();
+    match settings.script.farewell() {
+        Farewell::Reset if !was_silent => Farewell::Fin(b""),
+        farewell @ (Farewell::Reset | Farewell::Fin(_) | Farewell::Leave(_)) => farewell,
     }
 }
 
 /// Says the `last` words, with or without FIN, and reads until the backend closes.
-async fn part(stream: &TcpStream, last: &[u8], fin: bool) -> io::Result<()> {
-    say(stream, last).await?;
+async fn part(stream: &mut Stream, last: &[u8], fin: bool) -> io::Result<()> {
+    stream.say(last).await?;
     if fin {
-        SockRef::from(stream).shutdown(Shutdown::Write)?;
+        stream.finish().await?;
     }
     let mut chunk = vec![0; CHUNK];
     let mut heard = 0;
     while heard < BYTES_MAX {
-        match hear(stream, &mut chunk).await? {
+        match stream.hear(&mut chunk).await? {
             0 => break,
             count => heard += count,
         }
@@ -194,15 +192,9 @@ async fn part(stream: &TcpStream, last: &[u8], fin: bool) -> io::Result<()> {
     Ok(())
 }
 
-fn give_up(stream: &TcpStream, reason: Reason) -> Verdict {
-    reset(stream);
+fn give_up(stream: &Stream, reason: Reason) -> Verdict {
+    stream.reset();
     Verdict::Failed(reason)
-}
-
-/// Has the close that follows send RST: nothing of the connection stays behind on either side (SO_LINGER of 0, socket(7)).
-fn reset(stream: &TcpStream) {
-    // Fails for no socket of ours; then the close is an ordinary one.
-    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
 /// What this machine lacks, or does not let us do.
@@ -241,7 +233,7 @@ fn unreachable(error: &io::Error) -> Verdict {
 }
 
 /// Those words, or the system's own.
-fn phrase(error: &io::Error) -> Reason {
+pub(super) fn phrase(error: &io::Error) -> Reason {
     let errno = errno(error);
     let known = PHRASES.iter().find(|(known, _)| *known == errno);
     known.map_or_else(

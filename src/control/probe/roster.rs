@@ -183,6 +183,7 @@ mod tests {
             },
             jitter: 0.0,
             proxy_header: ProxyHeader::Off,
+            tls: None,
         };
         Target {
             upstream: "u".into(),

@@ -18,7 +18,7 @@ impl Reason {
     }
 
     /// `what`, and behind a colon the backend's own `words`, if it had any.
-    pub(super) fn with_words(what: &str, words: &[u8]) -> Self {
+    pub fn with_words(what: &str, words: &[u8]) -> Self {
         let words = printable(words);
         Self(match words.as_str() {
             "" => what.to_owned().into(),

@@ -1,7 +1,7 @@
 //! TLS 1.2 and 1.3 (RFC 5246, RFC 8446): the first record that answers a ClientHello. A HelloRetryRequest is a
 //! ServerHello, too.
 
-use super::Verdict;
+use super::{Reason, Verdict};
 use crate::wire::reader::Reader;
 
 const NOT: &str = "not tls";
@@ -62,14 +62,19 @@ fn judge_alert<'a>(reader: &mut Reader<'_>) -> Verdict<'a> {
     let Some([_level, description]) = reader.array() else {
         return Verdict::More;
     };
-    Verdict::Failed(match alert(description) {
+    Verdict::Failed(alert(description))
+}
+
+/// The words for an alert: its name, or its number.
+pub fn alert(description: u8) -> Reason {
+    match name(description) {
         Some(name) => format!("tls alert {name}").into(),
         None => format!("tls alert {description}").into(),
-    })
+    }
 }
 
 /// RFC 8446, section 6; RFC 5246, section 7.2 for those that only TLS 1.2 has.
-fn alert(description: u8) -> Option<&'static str> {
+fn name(description: u8) -> Option<&'static str> {
     Some(match description {
         0 => "close_notify",
         10 => "unexpected_message",
