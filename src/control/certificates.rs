@@ -42,8 +42,8 @@ pub(super) async fn watch(current: impl Fn() -> Material) -> Infallible {
 pub(super) fn warnings(material: &Material) -> Vec<String> {
     let clock = wall_clock(Time::read_clock());
     let expiries = material.expiries();
-    let warnings = expiries.iter().filter_map(|expiry| expiry.warning(clock));
-    warnings.collect()
+    let warnings = expiries.iter().map(|expiry| expiry.warnings(clock));
+    warnings.flatten().collect()
 }
 
 /// What is known of the files, by what they are for.

@@ -132,7 +132,7 @@ fn named(name: &str) -> ServerName<'static> {
     ServerName::try_from(name.to_owned()).expect("the configuration has checked the name")
 }
 
-pub(super) fn verifier(tls: &UpstreamTls) -> Result<Arc<dyn ServerCertVerifier>, MaterialError> {
+fn verifier(tls: &UpstreamTls) -> Result<Arc<dyn ServerCertVerifier>, MaterialError> {
     if !tls.verify {
         return Ok(Arc::new(Anybody::default()));
     }

@@ -20,6 +20,8 @@ pub struct Expiry {
     pub not_before: i64,
     /// Until when it is good, in seconds since 1970.
     pub not_after: i64,
+    /// Until when its OCSP response is good, in seconds since 1970; none: there is none, or it stays good.
+    pub staple_until: Option<i64>,
 }
 
 impl Expiry {
@@ -30,11 +32,29 @@ impl Expiry {
             name: leaf.names.into_iter().next().unwrap_or_default(),
             not_before: leaf.not_before,
             not_after: leaf.not_after,
+            staple_until: leaf.staple_until,
         }
     }
 
-    /// What to say of a certificate that is not good now, or not for much longer.
-    pub fn warning(&self, now: SystemTime) -> Option<String> {
+    /// What to say of a certificate that is not good now, or not for much longer, and of its OCSP response.
+    pub fn warnings(&self, now: SystemTime) -> Vec<String> {
+        let (listener, file) = (&self.listener, &self.file);
+        let found = [self.dates_warning(now), self.staple_warning(now)];
+        let of = |what| format!("listener \"{listener}\": the certificate {file:?} {what}");
+        found.into_iter().flatten().map(of).collect()
+    }
+
+    fn staple_warning(&self, now: SystemTime) -> Option<String> {
+        let until = time(self.staple_until?);
+        (now >= until).then(|| {
+            let until = date(until);
+            format!(
+                "has an OCSP response that was good until {until} and is not sent; fetch it again"
+            )
+        })
+    }
+
+    fn dates_warning(&self, now: SystemTime) -> Option<String> {
         let (from, until) = (time(self.not_before), time(self.not_after));
         let what = if now > until {
             format!(
@@ -52,10 +72,7 @@ impl Expiry {
         } else {
             return None;
         };
-        let (listener, file) = (&self.listener, &self.file);
-        Some(format!(
-            "listener \"{listener}\": the certificate {file:?} {what}"
-        ))
+        Some(what)
     }
 }
 
@@ -88,8 +105,9 @@ mod tests {
             name: "a.example".to_owned(),
             not_before: 100 * day,
             not_after: 190 * day,
+            staple_until: Some(189 * day),
         };
-        let said = |at: i64| expiry.warning(time(at)).unwrap_or_default();
+        let said = |at: i64| expiry.warnings(time(at)).join("\n");
         assert_eq!(
             said(100 * day - 1),
             "listener \"web\": the certificate \"/a.pem\" is not good before 1970-04-11T00:00:00Z: clients refuse it; \
@@ -101,6 +119,11 @@ mod tests {
             said(176 * day + 1),
             "listener \"web\": the certificate \"/a.pem\" expires in 13 days, at 1970-07-10T00:00:00Z; renew it"
         );
+        assert!(said(189 * day - 1).contains("expires in 1 days"));
+        assert!(!said(189 * day - 1).contains("OCSP"));
+        assert!(said(189 * day).contains(
+            "\"/a.pem\" has an OCSP response that was good until 1970-07-09T00:00:00Z and is not sent; fetch it again"
+        ));
         assert!(said(190 * day).contains("expires in 0 days"));
         assert!(said(190 * day + 1).contains("has expired: clients refuse it since 1970-07-10"));
     }

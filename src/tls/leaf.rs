@@ -13,6 +13,10 @@ pub struct Leaf {
     pub not_before: i64,
     /// Until when it is good, in seconds since 1970.
     pub not_after: i64,
+    /// Until when its OCSP response is good, in seconds since 1970; none: there is none, or it stays good.
+    pub staple_until: Option<i64>,
+    /// As it is written in the certificate.
+    pub(super) serial: Vec<u8>,
 }
 
 impl Leaf {
@@ -37,6 +41,8 @@ impl Leaf {
             names: hosts.collect(),
             not_before: validity.not_before.timestamp(),
             not_after: validity.not_after.timestamp(),
+            staple_until: None,
+            serial: certificate.raw_serial().to_vec(),
         })
     }
 }

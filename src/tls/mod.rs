@@ -15,6 +15,7 @@ mod material;
 mod pair;
 mod server;
 mod stamp;
+mod staple;
 #[cfg(test)]
 mod tests;
 mod trust;

@@ -9,6 +9,7 @@ use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
+use rustls::time_provider::DefaultTimeProvider;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 use std::path::Path;
 use std::sync::Arc;
@@ -119,16 +120,14 @@ impl Loaded {
             Some(path) => client_ca(path).certificates()?,
             None => Vec::new(),
         };
-        let certificates = tls.certificates.iter().enumerate();
-        let certificates: Result<Vec<_>, _> = certificates
-            .map(|(at, files)| pair::read(at, files))
-            .collect();
-        let certificates = certificates?;
+        let files = tls.certificates.iter().enumerate();
+        let pairs = files.map(|(at, files)| Ok(Arc::new(pair::read(at, files)?)));
+        let pairs = pairs.collect::<Result<Vec<_>, _>>()?;
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(versions(tls.min_version))
             .expect("the provider has suites for both versions")
             .with_client_cert_verifier(verifier(tls, &authorities)?)
-            .with_cert_resolver(Arc::new(Choice::new(&certificates)));
+            .with_cert_resolver(Arc::new(Choice::new(&pairs, Arc::new(DefaultTimeProvider))));
         let protocols = tls.alpn.iter().map(|name| name.as_bytes().to_vec());
         config.alpn_protocols = protocols.collect();
         // Sessions are in the tickets, so that no worker has to know what another one has seen, and nobody's memory grows.
@@ -142,7 +141,7 @@ impl Loaded {
         };
         Ok(Self {
             config: Arc::new(config),
-            leaves: certificates.into_iter().map(|(_, leaf)| leaf).collect(),
+            leaves: pairs.iter().map(|pair| pair.leaf.clone()).collect(),
             authorities,
             stamps,
         })

@@ -3,18 +3,20 @@
 #[path = "../../tests/support/authority.rs"]
 mod authority;
 
-use super::{Client, MaterialError, Server, client, server};
+use super::staple::tests::made;
+use super::{Client, Leaf, MaterialError, Server, client, server};
 use crate::config::{Address, Certificate, ListenerTls, TlsVersion, UpstreamTls};
 use authority::{Authority, Pair};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
-    ClientConfig, ClientConnection, Error, HandshakeKind, NamedGroup, RootCertStore, ServerConfig,
-    ServerConnection, SignatureScheme,
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind, NamedGroup,
+    RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
 };
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Of a new pair of files.
 fn files(Pair { cert, key }: Pair) -> Certificate {
@@ -108,15 +110,7 @@ fn a_certificate_is_chosen_by_name_then_by_wildcard_then_the_first() {
     let wild = issue(&authority, "wild", &["*.b.example"]);
     let exact = issue(&authority, "exact", &["x.b.example"]);
     let server = server(&tls(&[&first, &wild, &exact])).unwrap();
-    let mut client = believer(&authority, None);
-    let trusting = UpstreamTls {
-        verify: false,
-        ..UpstreamTls::default()
-    };
-    client
-        .dangerous()
-        .set_certificate_verifier(client::verifier(&trusting).unwrap());
-    let client = Arc::new(client);
+    let client = Lax::new(&[SignatureScheme::ECDSA_NISTP256_SHA256]).client();
     for (name, files) in [
         ("a.example", &first),
         ("b.example", &first),
@@ -139,9 +133,7 @@ fn a_client_gets_ecdsa_if_it_can_check_it_and_rsa_if_not() {
     let server = server(&tls(&[&rsa, &ecdsa])).unwrap();
     let able = Arc::new(believer(&authority, None));
     assert_eq!(served(&able, &server, "a.example"), der(&ecdsa));
-    let mut old = believer(&authority, None);
-    old.dangerous().set_certificate_verifier(Arc::new(OnlyRsa));
-    let old = Arc::new(old);
+    let old = Lax::new(&[SignatureScheme::RSA_PSS_SHA256]).client();
     assert_eq!(served(&old, &server, "a.example"), der(&rsa));
     assert_eq!(
         served(&old, &server, "127.0.0.1"),
@@ -150,46 +142,105 @@ fn a_client_gets_ecdsa_if_it_can_check_it_and_rsa_if_not() {
     );
 }
 
-/// An old client: believes everybody, and can check RSA alone.
+/// Believes everybody, and keeps what came with the certificate.
 #[derive(Debug)]
-struct OnlyRsa;
+struct Lax {
+    /// The signatures that it can check.
+    schemes: Vec<SignatureScheme>,
+    staple: Mutex<Vec<u8>>,
+}
 
-impl rustls::client::danger::ServerCertVerifier for OnlyRsa {
+impl Lax {
+    fn new(schemes: &[SignatureScheme]) -> Arc<Self> {
+        let schemes = schemes.to_vec();
+        let staple = Mutex::default();
+        Arc::new(Self { schemes, staple })
+    }
+
+    fn client(self: &Arc<Self>) -> Arc<ClientConfig> {
+        let builder = ClientConfig::builder_with_provider(super::provider());
+        let builder = builder
+            .with_protocol_versions(rustls::ALL_VERSIONS)
+            .unwrap();
+        let verifier: Arc<Self> = Arc::clone(self);
+        let builder = builder
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
+        Arc::new(builder.with_no_client_auth())
+    }
+}
+
+impl ServerCertVerifier for Lax {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
         _: &ServerName<'_>,
-        _: &[u8],
-        _: rustls::pki_types::UnixTime,
-    ) -> Result<rustls::client::danger::ServerCertVerified, Error> {
-        Ok(rustls::client::danger::ServerCertVerified::assertion())
+        staple: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        *self.staple.lock().unwrap() = staple.to_vec();
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
         &self,
         _: &[u8],
         _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, Error> {
-        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
     }
 
     fn verify_tls13_signature(
         &self,
         _: &[u8],
         _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, Error> {
-        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![
-            SignatureScheme::RSA_PSS_SHA256,
-            SignatureScheme::RSA_PKCS1_SHA256,
-        ]
+        self.schemes.clone()
     }
+}
+
+#[test]
+fn what_the_authority_says_is_sent_as_long_as_it_is_good() {
+    let authority = Authority::new();
+    let mut pair = issue(&authority, "a", &["a.example"]);
+    let serial = Leaf::read(&der(&pair)).unwrap().serial;
+    let lax = Lax::new(&[SignatureScheme::ECDSA_NISTP256_SHA256]);
+    let mut sent = |until: &[u8]| {
+        let said = made(&serial, 0, Some(until));
+        let path = authority.folder().join("a.ocsp");
+        fs::write(&path, &said).unwrap();
+        pair.ocsp = Some(path);
+        let server = server(&tls(&[&pair])).unwrap();
+        shake(&lax.client(), &server, "a.example").unwrap();
+        let sent = lax.staple.lock().unwrap().clone();
+        (sent, said)
+    };
+    let (got, said) = sent(b"20990101000000Z");
+    assert_eq!(got, said);
+    let (got, _) = sent(b"20200101000000Z");
+    assert_eq!(got, b"");
+}
+
+#[test]
+fn what_an_authority_says_of_another_certificate_is_refused() {
+    let authority = Authority::new();
+    let mut pair = issue(&authority, "a", &["a.example"]);
+    let path = authority.folder().join("a.ocsp");
+    fs::write(&path, made(&[7], 0, None)).unwrap();
+    pair.ocsp = Some(path);
+    let error = refused(&tls(&[&pair]));
+    assert_eq!(error.key, "certificates[0].ocsp");
+    assert!(
+        error.reason.starts_with("is about another certificate"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod forwarded;
 mod haproxy;
 mod identity;
 mod nginx;
+mod ocsp;
 mod postgres;
 mod probes;
 mod probes_tls;

@@ -22,7 +22,7 @@ pub(crate) struct Pair {
 }
 
 impl Authority {
-    /// A new one, whose own certificate is in [`ca`](Self::ca).
+    /// A new one, whose own certificate is in [`ca`](Self::ca) and whose key is beside it, as `ca.key`.
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -30,6 +30,7 @@ impl Authority {
         let folder = tempfile::tempdir().unwrap();
         let this = Self { issuer, folder };
         this.write("ca.pem", &this.pem());
+        this.write("ca.key", &this.issuer.key().serialize_pem());
         this
     }
 
