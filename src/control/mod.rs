@@ -19,6 +19,7 @@ pub mod reload;
 pub mod room;
 mod signals;
 mod state;
+pub mod status_page;
 pub mod systemd;
 pub mod view;
 

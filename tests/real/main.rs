@@ -25,6 +25,7 @@ mod proxy_protocol;
 mod redis;
 mod requests;
 mod slow;
+mod status_page;
 mod sticky;
 mod systemd;
 mod tls;
