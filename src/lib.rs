@@ -42,3 +42,6 @@ pub mod control;
 
 // `ringway demo`.
 pub mod demo;
+
+// `ringway import-nginx`.
+pub mod import;

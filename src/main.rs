@@ -5,12 +5,15 @@ use ringway::config::cli::{self, Cli, Verb, exit};
 use ringway::config::{Config, Errors};
 use ringway::control::{self, Loaded, Source};
 use ringway::demo;
+use ringway::import::{self, ImportError};
+use std::fs;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Why a verb ended early.
 enum Failure {
     Config(Errors),
+    Import(ImportError),
     Os(String),
     Usage(String),
 }
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
         Verb::Demo(args) => return demo::run(&args),
         Verb::Map(args) => map(&args),
         Verb::Validate(args) => validate(&args),
+        Verb::ImportNginx(args) => return import_nginx(&args).unwrap_or_else(Failure::report),
         Verb::Completions(args) => print(|out| cli::completions(args.shell, out)),
         Verb::Man => print(cli::man),
     };
@@ -63,6 +67,24 @@ fn validate(args: &cli::Validate) -> Result<(), Failure> {
     print(|out| out.write_all(loaded.config.to_toml().as_bytes()))
 }
 
+fn import_nginx(args: &cli::ImportNginx) -> Result<ExitCode, Failure> {
+    let imported = import::nginx(&args.file).map_err(Failure::Import)?;
+    for remark in &imported.remarks {
+        eprintln!("{remark}");
+    }
+    match &args.output {
+        None => print(|out| out.write_all(imported.toml.as_bytes()))?,
+        Some(path) => fs::write(path, &imported.toml)
+            .map_err(|e| Failure::Os(format!("cannot write {}: {e}", path.display())))?,
+    }
+    let is_partial = imported.is_partial();
+    Ok(if is_partial {
+        ExitCode::from(exit::PARTIAL)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
 /// Writes to standard output. A reader that has seen enough is fine.
 fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
@@ -79,6 +101,10 @@ impl Failure {
         match self {
             Self::Config(errors) => {
                 eprintln!("{errors}");
+                ExitCode::from(exit::CONFIG)
+            }
+            Self::Import(error) => {
+                eprintln!("{error}");
                 ExitCode::from(exit::CONFIG)
             }
             Self::Usage(message) => {

@@ -24,7 +24,7 @@ const LAYERS: &[&[&str]] = &[
     &["conn"],
     &["worker"],
     &["control"],
-    &["demo", "doctor"],
+    &["demo", "doctor", "import"],
     &["lib", "main"],
 ];
 

@@ -15,6 +15,8 @@ pub use super::man::{completions, man};
 
 /// What the process ends with (sysexits.h); 0 is fine and 2 is clap's, for usage.
 pub mod exit {
+    /// Done, but not all of what was asked for.
+    pub const PARTIAL: u8 = 1;
     /// The command line is wrong, as with clap.
     pub const USAGE: u8 = 2;
     /// The operating system refused: EX_OSERR.
@@ -55,6 +57,9 @@ pub enum Verb {
     /// Print which backend each hash key goes to, and the table's fingerprint
     #[command(after_help = MAP_EXAMPLES)]
     Map(Map),
+    /// Convert the tcp {} and stream {} blocks of a configuration of nginx's
+    #[command(after_help = IMPORT_EXAMPLES)]
+    ImportNginx(ImportNginx),
     /// Print the completions of a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions(Completions),
@@ -93,6 +98,13 @@ const MAP_EXAMPLES: &str = "\
 Examples:
   ringway map -c ringway.toml --upstream feed 203.0.113.7 2001:db8::1
   ringway map -c ringway.toml --upstream chat --key cookie:session_id 8f3a2c 77b01d";
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  ringway import-nginx /etc/nginx/nginx.conf -o ringway.toml && ringway validate -c ringway.toml
+
+What cannot be carried over is named on standard error and in the output, with file, line and what to do.
+Exit codes: 0 all is carried over, 1 something is not, 78 the file cannot be read or has nothing to convert.";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -158,6 +170,17 @@ pub struct Validate {
     /// Print warnings and errors alone
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// `ringway import-nginx`
+#[derive(Args, Debug)]
+pub struct ImportNginx {
+    /// The configuration file; what it includes is read too
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Write the configuration there instead of standard output
+    #[arg(short, long, value_name = "OUT")]
+    pub output: Option<PathBuf>,
 }
 
 /// `ringway demo`

@@ -47,6 +47,7 @@ pub use model::{
 };
 pub use networks::Networks;
 pub use probe::{Exchange, HttpRequest, InitialHealth, Probe, ProbeType, Status};
+pub use quantity::duration_text;
 pub use ratio::Ratio;
 
 use std::fs::File;

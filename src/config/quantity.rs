@@ -96,8 +96,11 @@ pub(super) fn parse_duration(text: &str) -> Parsed<Duration> {
     Ok(Duration::from_micros(micros))
 }
 
-/// The shortest text that [`duration`] reads as the same: the largest unit that leaves no fraction.
-pub(super) fn duration_text(duration: Duration) -> String {
+/// The shortest text that the configuration reads as the same: the largest unit that leaves no fraction.
+///
+/// # Panics
+/// Beyond the longest duration that a configuration holds, 24 days.
+pub fn duration_text(duration: Duration) -> String {
     let micros = u64::try_from(duration.as_micros()).expect("durations end at DURATION_MAX");
     if micros == 0 {
         return "0s".to_owned();
