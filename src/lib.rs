@@ -45,3 +45,6 @@ pub mod demo;
 
 // `ringway import-nginx`.
 pub mod import;
+
+// `ringway doctor`: what stands between this machine and the wanted load.
+pub mod doctor;

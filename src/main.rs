@@ -5,9 +5,11 @@ use ringway::config::cli::{self, Cli, Verb, exit};
 use ringway::config::{Config, Errors};
 use ringway::control::{self, Loaded, Source};
 use ringway::demo;
+use ringway::doctor;
 use ringway::import::{self, ImportError};
 use std::fs;
 use std::io::{self, Write};
+use std::num::NonZeroU64;
 use std::process::ExitCode;
 
 /// Why a verb ended early.
@@ -22,10 +24,11 @@ fn main() -> ExitCode {
     let ended = match Cli::parse().verb {
         Verb::Run(args) => {
             return run(&args).map_or_else(Failure::report, |(loaded, source)| {
-                control::run(loaded, &source)
+                control::run(loaded, &source, doctor::at_start)
             });
         }
         Verb::Demo(args) => return demo::run(&args),
+        Verb::Doctor(args) => return doctor(&args).unwrap_or_else(Failure::report),
         Verb::Map(args) => map(&args),
         Verb::Validate(args) => validate(&args),
         Verb::ImportNginx(args) => return import_nginx(&args).unwrap_or_else(Failure::report),
@@ -47,6 +50,15 @@ fn run(args: &cli::Run) -> Result<(Loaded, Source), Failure> {
             Ok((config.into(), Source::Flags))
         }
     }
+}
+
+fn doctor(args: &cli::Doctor) -> Result<ExitCode, Failure> {
+    let config = args.config.as_deref().map(Config::load).transpose();
+    let config = config.map_err(Failure::Config)?;
+    let connections = args.connections.map(NonZeroU64::get);
+    let answer = doctor::examine(config.as_ref(), connections, args.json);
+    print(|out| out.write_all(answer.text.as_bytes()))?;
+    Ok(ExitCode::from(answer.code))
 }
 
 fn map(args: &cli::Map) -> Result<(), Failure> {

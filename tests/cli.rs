@@ -62,6 +62,7 @@ fn help_lists_the_verbs_and_the_exit_codes() {
         "run",
         "validate",
         "demo",
+        "doctor",
         "map",
         "completions",
         "man",
@@ -74,7 +75,15 @@ fn help_lists_the_verbs_and_the_exit_codes() {
 
 #[test]
 fn each_verb_has_help_with_an_example() {
-    for verb in ["run", "validate", "demo", "map", "completions", "man"] {
+    for verb in [
+        "run",
+        "validate",
+        "demo",
+        "doctor",
+        "map",
+        "completions",
+        "man",
+    ] {
         let help = ringway(&[verb, "--help"]);
         assert_eq!(help.code, Some(0), "{verb}");
         assert!(

@@ -8,7 +8,7 @@ use super::{probe_flag, value, words, workers};
 use clap::{Args, Parser, Subcommand};
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
 pub use super::man::{completions, man};
@@ -54,6 +54,9 @@ pub enum Verb {
     /// Show a feed, the proxy and subscribers at work: nothing to install or configure
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(Demo),
+    /// Say what stands between this machine and the wanted load
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(Doctor),
     /// Print which backend each hash key goes to, and the table's fingerprint
     #[command(after_help = MAP_EXAMPLES)]
     Map(Map),
@@ -93,6 +96,15 @@ const DEMO_EXAMPLES: &str = "\
 Examples:
   ringway demo
   ringway demo --seconds 10 --connections 200 --rate 50";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  ringway doctor
+  ringway doctor -c /etc/ringway/ringway.toml
+  ringway doctor --connections 100000 --json
+
+Changes nothing. Run it as the user and in the place that ringway runs in, where other limits may hold than in a shell.
+Exit codes: 0 fine, 1 warnings, 2 it will not work, 78 the configuration is wrong.";
 
 const MAP_EXAMPLES: &str = "\
 Examples:
@@ -195,6 +207,20 @@ pub struct Demo {
     /// How many messages a second each subscriber gets
     #[arg(long, value_name = "N", default_value = "10")]
     pub rate: NonZeroU32,
+}
+
+/// `ringway doctor`
+#[derive(Args, Debug)]
+pub struct Doctor {
+    /// The configuration file, whose workers, limits and upstreams count
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The connections to be judged for; without it, the file's process.max_connections
+    #[arg(long, value_name = "N")]
+    pub connections: Option<NonZeroU64>,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `ringway map`

@@ -9,13 +9,13 @@ use nix::unistd::Pid;
 const SELF: Pid = Pid::from_raw(0);
 
 /// One CPU per worker.
-pub(super) fn choose(workers: &Workers) -> Result<Vec<usize>, String> {
+pub(crate) fn choose(workers: &Workers) -> Result<Vec<usize>, String> {
     let allowed = allowed().map_err(|e| format!("cannot read this process's CPUs: {e}"))?;
     pick(workers, &allowed)
 }
 
 /// Ties the calling thread to a CPU.
-pub(super) fn pin(cpu: usize) -> nix::Result<()> {
+pub(crate) fn pin(cpu: usize) -> nix::Result<()> {
     let mut set = CpuSet::new();
     set.set(cpu)?;
     sched_setaffinity(SELF, &set)

@@ -1,5 +1,7 @@
 //! How many connections this process can hold: RLIMIT_NOFILE, raised as far as it may be, shared out.
 
+use super::probe::IN_FLIGHT_MAX;
+use crate::config::Config;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Descriptors of a connection: client and backend.
@@ -20,19 +22,33 @@ pub(super) fn raise_descriptors() -> u64 {
 }
 
 /// The most connections: what was configured, or with 0 what the descriptors allow.
-pub(super) fn connections_max(configured: u64, descriptors: u64, sockets: u64) -> u64 {
+pub(crate) fn connections_max(configured: u64, descriptors: u64, sockets: u64) -> u64 {
     if configured != 0 {
         return configured;
     }
     (descriptors.saturating_sub(RESERVE + sockets) / PER_CONNECTION).max(1)
 }
 
+/// Descriptors of everything that is no connection: each worker's listening sockets, of which control keeps copies, its
+/// own, and probes.
+pub(crate) fn sockets(config: &Config, workers: usize) -> u64 {
+    let addresses: usize = config.listeners.iter().map(|l| l.listen.len()).sum();
+    let probed = config.upstreams.iter().filter(|it| it.probe.is_some());
+    let probes: usize = probed.map(|it| it.backends.len()).sum();
+    (workers * (2 * addresses + 4) + probes.min(IN_FLIGHT_MAX)) as u64
+}
+
+/// Descriptors that so many connections need.
+pub(crate) fn descriptors(connections: u64, sockets: u64) -> u64 {
+    connections * PER_CONNECTION + RESERVE + sockets
+}
+
 /// A warning when the configured number cannot be reached.
-pub(super) fn shortage(configured: u64, descriptors: u64, sockets: u64) -> Option<String> {
-    let needed = configured * PER_CONNECTION + RESERVE + sockets;
-    (configured != 0 && needed > descriptors).then(|| {
+pub(super) fn shortage(configured: u64, limit: u64, sockets: u64) -> Option<String> {
+    let needed = descriptors(configured, sockets);
+    (configured != 0 && needed > limit).then(|| {
         format!(
-            "process.max_connections = {configured} needs {needed} descriptors, but RLIMIT_NOFILE is {descriptors}: \
+            "process.max_connections = {configured} needs {needed} descriptors, but RLIMIT_NOFILE is {limit}: \
              accepting will pause when they run out; raise LimitNOFILE (`ulimit -n`) to {needed}"
         )
     })

@@ -4,9 +4,9 @@
 mod access_log;
 mod backends;
 mod certificates;
-mod cpus;
+pub(crate) mod cpus;
 mod difference;
-mod limits;
+pub(crate) mod limits;
 mod load;
 mod logging;
 mod map;
@@ -79,13 +79,21 @@ impl From<Config> for Loaded {
     }
 }
 
-/// Runs the proxy until a signal ends it. 0 after a drain; 71 when the operating system refused something.
-pub fn run(loaded: Loaded, source: &Source) -> ExitCode {
+/// Runs the proxy until a signal ends it. 0 after a drain; 71 when the operating system refused something. What `advice` says of
+/// the machine and this configuration is logged as warnings first.
+pub fn run(
+    loaded: Loaded,
+    source: &Source,
+    advice: impl FnOnce(&Config) -> Vec<String>,
+) -> ExitCode {
     let Loaded { config, tls } = loaded;
     logging::start(&config.log);
     abort_on_panic();
     for warning in config.warnings() {
         tracing::warn!("{warning}");
+    }
+    for line in advice(&config) {
+        tracing::warn!("{line}");
     }
     match Proxy::start_on(config, tls, Passed::from_env()) {
         Ok(proxy) => signals::serve(proxy, source),

@@ -7,7 +7,6 @@ use super::access_log::AccessLog;
 use super::backends::{self, Shared};
 use super::load::{Meter, Thread};
 use super::passed::Passed;
-use super::probe::IN_FLIGHT_MAX;
 use super::pulse::{self, Pulse};
 use super::reload::Reloads;
 use super::state::{Door, State};
@@ -429,12 +428,10 @@ fn most(config: &Config, workers: usize) -> u64 {
 
 /// Descriptors that there may be, and those that are no connections'.
 fn descriptors(config: &Config, workers: usize) -> (u64, u64) {
-    let addresses: usize = config.listeners.iter().map(|l| l.listen.len()).sum();
-    let probed = config.upstreams.iter().filter(|it| it.probe.is_some());
-    let probes: usize = probed.map(|it| it.backends.len()).sum();
-    // Of each listening socket control keeps a copy.
-    let sockets = workers * (2 * addresses + 4) + probes.min(IN_FLIGHT_MAX);
-    (limits::raise_descriptors(), sockets as u64)
+    (
+        limits::raise_descriptors(),
+        limits::sockets(config, workers),
+    )
 }
 
 /// Makes a worker on its own thread. It owns the listening sockets only when nothing can be refused any more.

@@ -34,6 +34,7 @@ pub use op::{
     Completion, DialOptions, Event, Keepalive, Lane, Op, OpKind, Ops, Readiness, Sock, SockRef,
     Stop, Tag, Until,
 };
+pub use pipes::PIPES_MAX;
 pub use spill::SPILL_MAX;
 pub use time::Time;
 pub use uring::{Uring, UringConfig};

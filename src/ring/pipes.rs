@@ -13,6 +13,9 @@ const SIZE: i32 = 256 << 10;
 /// unprivileged user have four times as many pages (pipe-user-pages-soft).
 const MOST: u16 = 64;
 
+/// Bytes that all pipes of one ring hold at most.
+pub const PIPES_MAX: u64 = SIZE as u64 * MOST as u64;
+
 /// Both ends of a pipe.
 #[derive(Debug)]
 pub(crate) struct Pipe {

@@ -45,6 +45,21 @@ pub struct UringConfig {
     pub spin: Duration,
 }
 
+impl UringConfig {
+    /// What RLIMIT_MEMLOCK is charged for a ring of this size, bytes: both queues, without the pages around them.
+    #[must_use]
+    pub fn locked_bytes(&self) -> u64 {
+        // struct io_uring_sqe and io_uring_cqe of <linux/io_uring.h>.
+        u64::from(self.submissions) * 64 + u64::from(self.completions) * 16
+    }
+
+    /// Memory of all its buffers, once they were used, bytes.
+    #[must_use]
+    pub fn buffer_bytes(&self) -> u64 {
+        u64::from(self.buffers) * u64::from(self.buffer_size)
+    }
+}
+
 impl Default for UringConfig {
     fn default() -> Self {
         Self {
