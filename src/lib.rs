@@ -37,7 +37,7 @@ pub mod conn;
 // One thread, one ring, many connections.
 pub mod worker;
 
-// The slow side: signals, probes, access log, start and stop.
+// The slow side: signals, probes, names of backends, access log, start and stop.
 pub mod control;
 
 // `ringway demo`.

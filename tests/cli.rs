@@ -158,9 +158,13 @@ fn a_wrong_flag_says_what_to_write() {
         &with("--backend", "10.0.0.1:80,backups"),
         &["\"backups\" is not understood", "[,backup]"],
     );
+    usage_error(&with("--backend", "db_1:80"), &["is not a host name"]);
     usage_error(
-        &with("--backend", "db.example.com:80"),
-        &["not supported yet"],
+        &with(
+            "--backend",
+            "a-name-of-a-host-that-is-rather-long.in.a.domain.example.com:65535",
+        ),
+        &["too long to be"],
     );
     usage_error(&with("--workers", "0"), &["from 1 to 1024"]);
     usage_error(&with("--mode", "https"), &["\"tcp\", \"http\" or \"tls\""]);

@@ -9,6 +9,9 @@ use toml::de::DeValue;
 /// What the name of SRV records begins with.
 const SRV: &str = "srv:";
 
+/// RFC 1035, section 4.2.
+const DNS_PORT: u16 = 53;
+
 /// Where a backend is.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Address {
@@ -56,19 +59,23 @@ pub(super) fn backend_address(value: &DeValue) -> Parsed<Address> {
     parse_backend_address(text(value)?)
 }
 
-pub(super) fn parse_backend_address(text: &str) -> Parsed<Address> {
-    let address = parse(text)?;
-    if address.socket().is_none() {
-        return Err(format!(
-            "{} names a host, which is not supported yet; write IP:PORT or [IPv6]:PORT",
-            quoted(text)
-        ));
-    }
-    Ok(address)
+/// Where to ask for names: an address, at DNS's own port unless it says another.
+pub(super) fn resolver(value: &DeValue) -> Parsed<SocketAddr> {
+    let text = text(value)?;
+    let at_its_port = text.parse().map(|ip: IpAddr| SocketAddr::new(ip, DNS_PORT));
+    let found = text.parse().or(at_its_port).ok();
+    found
+        .filter(|at: &SocketAddr| !at.ip().is_unspecified() && at.port() != 0)
+        .ok_or_else(|| {
+            format!(
+                "{} is no address of a DNS server; write one such as \"127.0.0.1\" or \"127.0.0.1:8600\"",
+                quoted(text)
+            )
+        })
 }
 
 /// An address as it stands, `host:PORT`, or `srv:NAME`.
-fn parse(text: &str) -> Parsed<Address> {
+pub(super) fn parse_backend_address(text: &str) -> Parsed<Address> {
     let address = match (text.strip_prefix(SRV), text.parse()) {
         (Some(name), _) => return service(text, name),
         (None, Ok(socket)) => Address::Socket(socket),
@@ -138,7 +145,7 @@ fn no_address(text: &str) -> String {
     }
     if is_host_and_port(text) {
         return format!(
-            "{} names a host, which is not supported yet; write IP:PORT or [IPv6]:PORT",
+            "{} names a host; write an address of this machine, such as \"0.0.0.0:9000\"",
             quoted(text)
         );
     }
@@ -174,8 +181,8 @@ mod tests {
             ("::1", "\"[::1]:9000\""),
             (":9000", "\"0.0.0.0:9000\""),
             ("*:80", "\"0.0.0.0:80\""),
-            ("db.example.com:5432", "not supported yet"),
-            ("localhost:80", "not supported yet"),
+            ("db.example.com:5432", "names a host"),
+            ("localhost:80", "names a host"),
             ("10.0.0.256:80", "is not an address"),
             ("10.0.0.1:65536", "is not an address"),
             ("", "is not an address"),
@@ -214,9 +221,9 @@ mod tests {
                 "srv:feed.service.consul",
             ),
         ] {
-            assert_eq!(parse(text).as_ref(), Ok(&address), "{text}");
+            assert_eq!(parse_backend_address(text).as_ref(), Ok(&address), "{text}");
             assert_eq!(address.to_string(), written);
-            assert_eq!(parse(written), Ok(address), "{written}");
+            assert_eq!(parse_backend_address(written), Ok(address), "{written}");
         }
     }
 
@@ -237,22 +244,16 @@ mod tests {
             ("srv:_feed.-tcp", "does not name SRV records"),
             ("srv:_feed._tcp.example.com:80", "has a port"),
         ] {
-            let message = parse(text).unwrap_err();
+            let message = parse_backend_address(text).unwrap_err();
             assert!(message.contains(hint), "{text}: {message}");
         }
         let label = "a".repeat(63);
-        assert!(parse(&format!("{label}:80")).is_ok());
-        assert!(parse(&format!("a{label}:80")).is_err());
-        assert!(parse(&format!("srv:_{label}")).is_err(), "64 bytes");
-        assert!(parse(&format!("srv:{}", [&*label; 4].join("."))).is_err());
-    }
-
-    #[test]
-    fn names_wait_for_a_resolver() {
-        for text in ["db.example.com:80", "srv:_feed._tcp.example.com"] {
-            let message = parse_backend_address(text).unwrap_err();
-            assert!(message.contains("not supported yet"), "{message}");
-        }
-        assert!(parse_backend_address("10.0.0.1:80").is_ok());
+        assert!(parse_backend_address(&format!("{label}:80")).is_ok());
+        assert!(parse_backend_address(&format!("a{label}:80")).is_err());
+        assert!(
+            parse_backend_address(&format!("srv:_{label}")).is_err(),
+            "64 bytes"
+        );
+        assert!(parse_backend_address(&format!("srv:{}", [&*label; 4].join("."))).is_err());
     }
 }

@@ -20,6 +20,7 @@ const LISTENERS_MAX: usize = 1024;
 const ADDRESSES_MAX: usize = 256;
 const UPSTREAMS_MAX: usize = 1024;
 const ROUTES_MAX: usize = 1024;
+const RESOLVERS_MAX: usize = 8;
 const NETWORKS_MAX: usize = 1024;
 
 /// listen(2) takes an int; nobody's somaxconn is larger than this.
@@ -88,8 +89,14 @@ fn process(mut table: Table<'_>) -> Process {
         &mut process.drain_deadline,
         quantity::duration_or_zero,
     );
+    process.resolvers = resolvers(&mut table);
     table.finish();
     process
+}
+
+fn resolvers(table: &mut Table<'_>) -> Vec<SocketAddr> {
+    let found = table.list("resolvers", RESOLVERS_MAX, address::resolver);
+    found.into_iter().map(|(_, server)| server).collect()
 }
 
 fn log(mut table: Table<'_>) -> Log {

@@ -256,6 +256,12 @@ fn not_supported_yet(_: &str) -> Result<Infallible, String> {
 fn parse_backend(text: &str) -> Result<BackendFlag, String> {
     let mut parts = text.split(',');
     let address = address::parse_backend_address(parts.next().unwrap_or_default())?;
+    if address.to_string().len() > value::NAME_CHARS_MAX {
+        return Err(
+            "too long to be the backend's name as well; write a file, where it can have another"
+                .to_owned(),
+        );
+    }
     let (mut weight, mut backup) = (None, false);
     for part in parts {
         match part.split_once('=') {

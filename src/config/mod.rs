@@ -49,6 +49,7 @@ pub use networks::Networks;
 pub use probe::{Exchange, HttpRequest, InitialHealth, Probe, ProbeType, Status};
 pub use quantity::duration_text;
 pub use ratio::Ratio;
+pub use upstream::BACKENDS_MAX;
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -42,6 +42,8 @@ pub struct Process {
     pub drain_over: Duration,
     /// What is still open this long after the drain began to close is cut off. Default 30 s.
     pub drain_deadline: Duration,
+    /// DNS servers that are asked for the names of backends. Default none: those of /etc/resolv.conf.
+    pub resolvers: Vec<SocketAddr>,
 }
 
 /// `process.workers`: one pinned thread with one ring each.
@@ -285,7 +287,8 @@ pub struct Upstream {
     /// Local addresses to connect from, used in turn; each of a family that a backend has, none twice. Default none: the
     /// system chooses.
     pub source_addresses: Vec<IpAddr>,
-    /// How often the backends' host names are looked up again. Default 30 s.
+    /// How often the backends' names are looked up again at least; sooner where an answer says that it holds for less,
+    /// never sooner than after a second. Default 30 s.
     pub resolve_interval: Duration,
     /// `[upstream.probe]`. Default none: backends are not looked at unless clients come.
     pub probe: Option<Probe>,
@@ -359,6 +362,8 @@ pub struct Backend {
     pub name: String,
     /// Where to connect to.
     pub address: Address,
+    /// The host that its address is one of, where a name was resolved. In no file.
+    pub host: Option<String>,
     /// Its share relative to the others', 1 to 256. Default 1.
     pub weight: u16,
     /// Gets clients only while no backend that is none can. Default false.
@@ -389,6 +394,7 @@ impl Default for Process {
             drain_delay: Duration::ZERO,
             drain_over: Duration::from_secs(10),
             drain_deadline: Duration::from_secs(30),
+            resolvers: Vec::new(),
         }
     }
 }
@@ -502,6 +508,7 @@ impl Backend {
         Self {
             name: address.to_string(),
             address,
+            host: None,
             weight: 1,
             backup: false,
             max_connections: 0,

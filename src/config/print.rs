@@ -135,6 +135,7 @@ fn process(out: &mut Page, process: &Process) {
     out.key("drain_delay", duration(process.drain_delay));
     out.key("drain_over", duration(process.drain_over));
     out.key("drain_deadline", duration(process.drain_deadline));
+    out.key("resolvers", list(&process.resolvers));
 }
 
 fn log(out: &mut Page, log: &Log) {

@@ -1,5 +1,6 @@
 //! `[[upstream]]` and `[[upstream.backend]]`: their keys, and what must hold between them.
 
+use super::address::{self, Address};
 use super::check::unique_name;
 use super::document::{Once, Table};
 use super::hash_key::{self, HashKey};
@@ -8,14 +9,15 @@ use super::probe::probe;
 use super::ratio::ratio_or_off;
 use super::tls::upstream_tls;
 use super::value::Parsed;
-use super::{address, quantity, value, words};
+use super::{quantity, value, words};
 use crate::balance::ip_hash::HashPrefix;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use toml::de::DeValue;
 
 // Bounds far above any use that is meant, so that a generated file gone wrong says so.
-const BACKENDS_MAX: usize = 4096;
+/// The most backends of one upstream, those that names stand for included.
+pub const BACKENDS_MAX: usize = 4096;
 const HASH_KEYS_MAX: usize = 16;
 const SOURCE_ADDRESSES_MAX: usize = 256;
 const FAILS_MAX: u32 = 1_000_000;
@@ -174,7 +176,7 @@ fn source_address(value: &DeValue) -> Parsed<IpAddr> {
 }
 
 fn backend(mut table: Table<'_>, names: &mut Once<String>) -> Option<Backend> {
-    let example = "IP:PORT, such as \"10.0.0.1:8080\"";
+    let example = "IP:PORT, host:PORT or srv:NAME, such as \"10.0.0.1:8080\"";
     let address = table.required("address", example, address::backend_address);
     let name = table.optional("name", value::backend_name);
     let weight = table.optional("weight", |v| value::integer(v, value::WEIGHTS));
@@ -187,6 +189,7 @@ fn backend(mut table: Table<'_>, names: &mut Once<String>) -> Option<Backend> {
             // The contract's own default of `name` is the empty string: the address.
             name: name.flatten().unwrap_or(default.name),
             address: default.address,
+            host: default.host,
             weight: weight.unwrap_or(default.weight),
             backup: backup.unwrap_or(default.backup),
             max_connections: max_connections.unwrap_or(default.max_connections),
@@ -195,6 +198,7 @@ fn backend(mut table: Table<'_>, names: &mut Once<String>) -> Option<Backend> {
     });
     if let Some(backend) = &backend {
         check_backend_name(&table, &backend.name, names);
+        check_srv_weight(&table, backend);
     }
     table.finish();
     backend
@@ -202,10 +206,22 @@ fn backend(mut table: Table<'_>, names: &mut Once<String>) -> Option<Backend> {
 
 fn check_backend_name(table: &Table<'_>, name: &str, names: &mut Once<String>) {
     let key = if table.has("name") { "name" } else { "address" };
+    if name.len() > value::NAME_CHARS_MAX {
+        let message =
+            "is too long to be the backend's name as well; write a name for it that is shorter";
+        table.fault(key, message.to_owned());
+    }
     if let Some(first) = names.repeats(name.to_owned(), &table.path_of(key)) {
         table.fault(
             key,
             format!("\"{name}\" is also {first}; give one of them another name"),
         );
+    }
+}
+
+fn check_srv_weight(table: &Table<'_>, backend: &Backend) {
+    if matches!(backend.address, Address::Srv(_)) && backend.weight != 1 {
+        let message = "does not count, because SRV records have weights of their own; remove it";
+        table.fault("weight", message.to_owned());
     }
 }

@@ -14,7 +14,7 @@ pub(super) type Parsed<T> = Result<T, String>;
 pub(super) const WEIGHTS: RangeInclusive<u16> = 1..=256;
 
 /// A name is a metric's label, a word of the command line and part of a path; an IPv6 address with a zone fits.
-const NAME_CHARS_MAX: usize = 64;
+pub(super) const NAME_CHARS_MAX: usize = 64;
 
 /// `"a", "b" or "c"`
 pub(super) fn listed<'a>(words: impl Iterator<Item = &'a str>) -> String {

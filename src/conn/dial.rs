@@ -77,7 +77,7 @@ impl Dial {
         self.attempt = cx.now;
         self.cancelled = Cancelled::No;
         let peer = upstream.backend(at).address.socket();
-        let peer = peer.expect("a configuration with names is refused");
+        let peer = peer.expect("only backends with an address are picked");
         let options = DialOptions {
             nodelay,
             user_timeout: (!settings.user_timeout.is_zero()).then_some(settings.user_timeout),

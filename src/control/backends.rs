@@ -4,7 +4,7 @@
 use super::probe::{self, Id, OnChange, ProbeView, Prober, ProxyHeader, Target, Tls, Watch};
 use super::state::State;
 use crate::config::{
-    Address, AdminState, Backend, Exchange, HttpRequest, OnDown, Probe, SendProxy, Status,
+    AdminState, Backend, Exchange, HttpRequest, OnDown, Probe, SendProxy, Status,
     Upstream as Settings,
 };
 use crate::ring::Time;
@@ -135,13 +135,14 @@ fn targets(upstream: &Upstream) -> Vec<Target> {
     };
     let target = |(backend, live): (&Backend, &Arc<Member>)| {
         let address = address(backend, probe)?;
+        let asked = asked(backend, address);
         Some(Target {
             upstream: settings.name.clone(),
             backend: backend.name.clone(),
             address,
             settings: Arc::new(probe::Settings {
                 tls: tls_of(upstream, backend),
-                ..settings_of(settings, probe, address)
+                ..settings_of(settings, probe, &asked)
             }),
             initial: live.probed(),
         })
@@ -153,10 +154,7 @@ fn targets(upstream: &Upstream) -> Vec<Target> {
 }
 
 fn address(backend: &Backend, probe: &Probe) -> Option<SocketAddr> {
-    let mut address = match &backend.address {
-        Address::Socket(address) => *address,
-        Address::Name { .. } | Address::Srv(_) => return None,
-    };
+    let mut address = backend.address.socket()?;
     if let Some(port) = probe.port {
         address.set_port(port.get());
     }
@@ -169,15 +167,24 @@ fn tls_of(upstream: &Upstream, backend: &Backend) -> Option<Tls> {
     let is_hello = matches!(exchange, Exchange::SslHello { .. });
     let client = upstream.tls().filter(|_| !is_hello)?;
     Some(Tls {
-        name: client.current().server_name(&backend.address),
+        name: client.current().server_name(backend),
         client: Arc::clone(client),
     })
 }
 
-fn settings_of(upstream: &Settings, probe: &Probe, address: SocketAddr) -> probe::Settings {
+/// What a backend is asked for that asks for a host: its own, as far as it has one.
+fn asked(backend: &Backend, address: SocketAddr) -> String {
+    let host = backend.host.as_ref();
+    host.map_or_else(
+        || address.to_string(),
+        |host| format!("{host}:{}", address.port()),
+    )
+}
+
+fn settings_of(upstream: &Settings, probe: &Probe, asked: &str) -> probe::Settings {
     let at_least_one = |count: u32| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
     probe::Settings {
-        script: script(&probe.exchange, address),
+        script: script(&probe.exchange, asked),
         interval: probe.interval,
         timeout: probe.timeout,
         terms: Terms {
@@ -194,8 +201,8 @@ fn settings_of(upstream: &Settings, probe: &Probe, address: SocketAddr) -> probe
     }
 }
 
-fn script(exchange: &Exchange, address: SocketAddr) -> Script {
-    let host = |host: &Option<String>| host.clone().unwrap_or_else(|| address.to_string());
+fn script(exchange: &Exchange, asked: &str) -> Script {
+    let host = |host: &Option<String>| host.clone().unwrap_or_else(|| asked.to_owned());
     match exchange {
         Exchange::Tcp => Script::Tcp,
         Exchange::Http {

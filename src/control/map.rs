@@ -1,5 +1,6 @@
 //! `ringway map`: which backend each key goes to.
 
+use super::resolve::Names;
 use crate::config::{Config, HashKey};
 use crate::ring::Time;
 use crate::upstream::{Hashed, Snapshot, Upstream};
@@ -8,6 +9,8 @@ use std::sync::Arc;
 
 /// A line for each of `values`, `VALUE BACKEND`, and the table's fingerprint. `key` says where connections have such
 /// values.
+///
+/// Names of backends are resolved, as the running proxy would.
 ///
 /// # Errors
 /// An upstream that the configuration does not have, a key that it does not hash, a value that cannot be one of the
@@ -18,6 +21,7 @@ pub fn map(
     key: &HashKey,
     values: &[String],
 ) -> Result<String, String> {
+    let (_, config) = Names::start(config).map_err(|refusal| refusal.to_string())?;
     let snapshot = Snapshot::new(Arc::new(config));
     let chosen = find(&snapshot, upstream)?;
     let Some(fingerprint) = chosen.fingerprint() else {

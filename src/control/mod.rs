@@ -16,6 +16,7 @@ pub mod probe;
 mod proxy;
 mod pulse;
 pub mod reload;
+mod resolve;
 pub mod room;
 mod signals;
 mod state;

@@ -9,6 +9,7 @@ use super::load::{Meter, Thread};
 use super::passed::Passed;
 use super::pulse::{self, Pulse};
 use super::reload::Reloads;
+use super::resolve::Names;
 use super::state::{Door, State};
 use super::systemd::Systemd;
 use super::view::Phase;
@@ -34,7 +35,7 @@ use tokio::sync::watch;
 
 /// Why a proxy did not start: what the operating system refused, with the fix.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StartError(String);
+pub struct StartError(pub(super) String);
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,6 +64,7 @@ pub struct Proxy {
     finished: watch::Receiver<usize>,
     limits: Arc<Limits>,
     shared: Shared,
+    names: Names,
     log: AccessLog,
     phase: Cell<Phase>,
     /// Held while what it goes by is changed.
@@ -72,7 +74,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Binds every listener, starts a worker per CPU and waits until all of them accept.
+    /// Binds every listener, starts a worker per CPU and waits until all of them accept. Asks for the names of backends
+    /// first, if there are any, and then must not be called inside a runtime.
     ///
     /// # Errors
     /// What was refused, or which of its files cannot be used, the likely cause and the fix. Nothing is left running.
@@ -89,6 +92,7 @@ impl Proxy {
     ) -> Result<Self, StartError> {
         let began = Time::read_clock();
         let recv = recv_mode()?;
+        let (names, config) = Names::start(config)?;
         let config = Arc::new(config);
         let cpus = cpus::choose(&config.process.workers).map_err(StartError)?;
         if let Some(warning) = cpus::incoming_cpu_warning(&config.listeners, &cpus::release()) {
@@ -119,6 +123,7 @@ impl Proxy {
             finished,
             limits: limits.0,
             shared,
+            names,
             log,
             phase: Cell::new(Phase::Serving),
             changing: tokio::sync::Mutex::default(),
@@ -216,7 +221,7 @@ impl Proxy {
         self.shared.state.borrow().addresses()
     }
 
-    /// The configuration it runs.
+    /// The configuration it runs: with addresses in the place of the names that were written.
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.shared.state.borrow().snapshot.config)
     }

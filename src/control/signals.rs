@@ -23,6 +23,7 @@ pub(super) fn serve(proxy: Proxy, source: &Source) -> ExitCode {
             never = proxy.watch_load() => match never {},
             never = proxy.watch_backends() => match never {},
             never = proxy.watch_certificates() => match never {},
+            never = proxy.watch_names() => match never {},
         }
         Ok::<(), std::io::Error>(())
     });

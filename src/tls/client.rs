@@ -4,7 +4,7 @@ use super::files::Named;
 use super::server::roots;
 use super::trust::{Anybody, Known};
 use super::{MaterialError, Stamps, provider};
-use crate::config::{Address, UpstreamTls};
+use crate::config::{Address, Backend, UpstreamTls};
 use arc_swap::ArcSwap;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::ServerName;
@@ -22,15 +22,18 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// Whom to ask a backend for, and whose certificate to expect of it.
+    /// Whom to ask a backend for, and whose certificate to expect of it: the host that its address is one of, or the address.
     ///
     /// # Panics
     /// For SRV records without a `server_name`, which no checked configuration has.
-    pub fn server_name(&self, backend: &Address) -> ServerName<'static> {
+    pub fn server_name(&self, backend: &Backend) -> ServerName<'static> {
         if let Some(name) = &self.server_name {
             return name.clone();
         }
-        match backend {
+        if let Some(host) = &backend.host {
+            return named(host);
+        }
+        match &backend.address {
             Address::Socket(socket) => ServerName::IpAddress(socket.ip().into()),
             Address::Name { host, .. } => named(host),
             Address::Srv(_) => {

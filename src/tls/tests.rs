@@ -5,7 +5,7 @@ mod authority;
 
 use super::staple::tests::made;
 use super::{Client, Leaf, MaterialError, Server, client, server};
-use crate::config::{Address, Certificate, ListenerTls, TlsVersion, UpstreamTls};
+use crate::config::{Address, Backend, Certificate, ListenerTls, TlsVersion, UpstreamTls};
 use authority::{Authority, Pair};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
@@ -451,7 +451,7 @@ fn a_backend_is_believed_by_the_upstreams_authority_and_its_name() {
     .unwrap();
     let result = |tls: &UpstreamTls, address: &Address| {
         let connector = client(tls).unwrap();
-        let name = connector.server_name(address);
+        let name = connector.server_name(&Backend::at(address.clone()));
         shake(&connector.config, &server, &name.to_str()).map(drop)
     };
     let host = |host: &str| Address::Name {

@@ -181,7 +181,7 @@ impl Member {
             name: backend.name.as_str().into(),
             most: AtomicU64::new(backend.max_connections as u64),
             admin: AtomicU8::new(code(backend.state)),
-            down: AtomicBool::new(starts_down(upstream)),
+            down: AtomicBool::new(starts_down(upstream, backend)),
             ..Self::default()
         }
     }
@@ -199,7 +199,8 @@ impl Member {
             self.set_admin(new.state);
         }
         // Nobody is left to say that it is up again.
-        if before.probe.is_some() && after.probe.is_none() {
+        let has_address = new.address.socket().is_some();
+        if before.probe.is_some() && after.probe.is_none() && has_address {
             self.set_down(false, now);
         }
     }
@@ -442,9 +443,11 @@ impl Member {
     }
 }
 
-fn starts_down(upstream: &Upstream) -> bool {
+/// A name without an address is down, whoever asks.
+fn starts_down(upstream: &Upstream, backend: &Backend) -> bool {
     let probe = upstream.probe.as_ref();
-    probe.is_some_and(|probe| probe.initial == InitialHealth::Down)
+    let is_unproven = probe.is_some_and(|probe| probe.initial == InitialHealth::Down);
+    is_unproven || backend.address.socket().is_none()
 }
 
 const fn code(state: AdminState) -> u8 {

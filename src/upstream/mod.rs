@@ -52,7 +52,9 @@ impl Upstream {
     ) -> Self {
         let places = |backup: bool| -> Box<[u16]> {
             let all = settings.backends.iter().zip(0..);
-            all.filter(|(backend, _)| backend.backup == backup)
+            // A name that nobody has resolved yet can be dialed by nobody.
+            all.filter(|(backend, _)| backend.address.socket().is_some())
+                .filter(|(backend, _)| backend.backup == backup)
                 .map(|(_, at)| at)
                 .collect()
         };

@@ -45,14 +45,17 @@ fn processes() -> impl Strategy<Value = Process> {
     ];
     let spins = (0_u64..=10_000).prop_map(Duration::from_micros);
     let drains = (timeouts(), timeouts(), timeouts());
-    (workers, 0_usize..=1_000_000_000, spins, drains).prop_map(
-        |(workers, max_connections, spin, (drain_delay, drain_over, drain_deadline))| Process {
+    let servers = addresses().prop_filter("asks somebody", |at| !at.ip().is_unspecified());
+    let resolvers = vec(servers, 0..=8);
+    (workers, 0_usize..=1_000_000_000, spins, drains, resolvers).prop_map(
+        |(workers, max_connections, spin, drains, resolvers)| Process {
             workers,
             max_connections,
             spin,
-            drain_delay,
-            drain_over,
-            drain_deadline,
+            drain_delay: drains.0,
+            drain_over: drains.1,
+            drain_deadline: drains.2,
+            resolvers,
         },
     )
 }

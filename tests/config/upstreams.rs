@@ -6,8 +6,8 @@ use proptest::collection::{hash_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use ringway::config::{
-    AdminState, AllDown, Backend, Balance, Exchange, HashPrefix, HttpRequest, InitialHealth,
-    OnDown, Probe, Ratio, SendProxy, Status, Upstream,
+    Address, AdminState, AllDown, Backend, Balance, Exchange, HashPrefix, HttpRequest,
+    InitialHealth, OnDown, Probe, Ratio, SendProxy, Status, Upstream,
 };
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -118,6 +118,15 @@ fn failing() -> impl Strategy<Value = Upstream> {
     )
 }
 
+fn places() -> impl Strategy<Value = Address> {
+    let host = || "[a-z][a-z0-9]{0,20}(\\.[a-z][a-z0-9]{0,15})?";
+    prop_oneof![
+        addresses().prop_map(Address::Socket),
+        (host(), 1_u16..).prop_map(|(host, port)| Address::Name { host, port }),
+        host().prop_map(|name| Address::Srv(format!("_feed._tcp.{name}"))),
+    ]
+}
+
 fn backends() -> impl Strategy<Value = Backend> {
     let state = prop_oneof![
         Just(AdminState::Ready),
@@ -125,26 +134,21 @@ fn backends() -> impl Strategy<Value = Backend> {
         Just(AdminState::Maint)
     ];
     let numbers = (1_u16..=256, 0_usize..=1_000_000_000);
-    (
-        option::of(names()),
-        addresses(),
-        numbers,
-        any::<bool>(),
-        state,
+    (option::of(names()), places(), numbers, any::<bool>(), state).prop_map(
+        |(name, address, (weight, max_connections), backup, state)| {
+            let default = Backend::at(address);
+            let has_weight = !matches!(default.address, Address::Srv(_));
+            Backend {
+                name: name.unwrap_or(default.name),
+                address: default.address,
+                host: None,
+                weight: if has_weight { weight } else { 1 },
+                backup,
+                max_connections,
+                state,
+            }
+        },
     )
-        .prop_map(
-            |(name, address, (weight, max_connections), backup, state)| {
-                let default = Backend::new(address);
-                Backend {
-                    name: name.unwrap_or(default.name),
-                    address: default.address,
-                    weight,
-                    backup,
-                    max_connections,
-                    state,
-                }
-            },
-        )
 }
 
 fn probes() -> impl Strategy<Value = Probe> {

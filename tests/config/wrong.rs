@@ -214,8 +214,8 @@ const WRONG: &[(&str, &str)] = &[
         "8:11: upstream[0].backend[0].address: \"10.0.0.1:0\" has port 0",
     ),
     (
-        backends!("[[upstream.backend]]\naddress = \"db.local:80\"\n"),
-        "8:11: upstream[0].backend[0].address: \"db.local:80\" names a host, which is not supported yet",
+        backends!("[[upstream.backend]]\naddress = \"db.local:http\"\n"),
+        "8:11: upstream[0].backend[0].address: \"db.local:http\" is not an address; write ",
     ),
     // Durations.
     (
@@ -274,6 +274,10 @@ const WRONG: &[(&str, &str)] = &[
     (
         minimal!("[process]\ndrain_delay = \"25d\"\n"),
         "10:15: process.drain_delay: \"25d\" is out of range",
+    ),
+    (
+        minimal!("[process]\nresolvers = [\"127.0.0.1\", \"dns.example.com\"]\n"),
+        "10:27: process.resolvers[1]: \"dns.example.com\" is no address of a DNS server; write one",
     ),
     (
         minimal!("[process]\ndrain_deadline = false\n"),

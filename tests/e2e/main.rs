@@ -13,6 +13,7 @@ mod greeting; //  the PROXY protocol, both ways
 mod hostile; //   every shape of bad first bytes
 mod limits; //    connections and descriptors
 mod logs; //      the access log and who reads it
+mod names; //     backends that DNS is asked for
 mod peeking; //   request heads and ClientHellos
 mod reloading; // another file in the running process
 mod spinning; //  staying awake between messages

@@ -15,6 +15,7 @@
 )]
 
 mod authority;
+mod dns;
 mod peer;
 pub(crate) mod probing;
 pub(crate) mod procfs;
@@ -22,6 +23,7 @@ mod proxy;
 pub(crate) mod wait;
 
 pub(crate) use authority::{Authority, Pair};
+pub(crate) use dns::{Dns, Mood};
 pub(crate) use peer::{Backend, End, Peer, echo, pattern};
 pub(crate) use proxy::{Access, Exit, Proxy, RINGWAY, Setup};
 

@@ -10,6 +10,7 @@ use crate::control::state::{Door, State};
 use crate::ring::{Sock, Time};
 use crate::upstream::Snapshot;
 use crate::worker::{self, Ear, Message, Order};
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -53,11 +54,17 @@ impl Proxy {
                 "it is draining and takes no other configuration; start another process with it";
             return Err(StartError(message.to_owned()));
         }
-        let old = self.config();
+        let old = self.names.configured();
         let kept = keep(&old, &mut config);
         let difference = Difference::between(&old, &config);
         if *old != config || !tls.is_same(&self.tls()) {
-            self.post_all(Loaded { config, tls }, began)?;
+            let answers = self.names.first_answers(&config).await;
+            let effective = Loaded {
+                config: self.names.effective_with(&config, &answers),
+                tls,
+            };
+            self.post_all(effective, Time::read_clock())?;
+            self.names.take(config, &answers);
             self.followed().await;
         }
         Ok(Applied {
@@ -65,6 +72,29 @@ impl Proxy {
             kept,
             took: Time::read_clock() - began,
         })
+    }
+
+    /// Asks for the names of backends, and goes by other addresses when they stand for others, for ever.
+    pub async fn watch_names(&self) -> Infallible {
+        self.names.watch(async || self.follow_names().await).await
+    }
+
+    async fn follow_names(&self) {
+        let _one = self.changing.lock().await;
+        let config = self.names.effective();
+        if self.phase.get().is_draining() || *self.config() == config {
+            return;
+        }
+        match self.post_all(
+            Loaded {
+                config,
+                tls: self.tls(),
+            },
+            Time::read_clock(),
+        ) {
+            Ok(()) => self.followed().await,
+            Err(refusal) => tracing::error!("other addresses are not used: {refusal}"),
+        }
     }
 
     fn post_all(&self, loaded: Loaded, now: Time) -> Result<(), StartError> {

@@ -90,8 +90,18 @@ pub(super) const WRONG: &[(&str, &str)] = &[
         "9:9: upstream[0].backend[0].state: \"off\" is not one of its words; write \"ready\", \"drain\" or \"maint\"",
     ),
     (
-        backends!("[[upstream.backend]]\naddress = \"srv:_feed._tcp.example.com\"\n"),
-        "8:11: upstream[0].backend[0].address: \"srv:_feed._tcp.example.com\" names a host, which is not supported yet",
+        backends!("[[upstream.backend]]\naddress = \"srv:_feed._tcp.example.com:80\"\n"),
+        "8:11: upstream[0].backend[0].address: \"srv:_feed._tcp.example.com:80\" has a port, which its SRV records have",
+    ),
+    (
+        backends!("[[upstream.backend]]\naddress = \"srv:_feed._tcp.example.com\"\nweight = 2\n"),
+        "9:10: upstream[0].backend[0].weight: does not count, because SRV records have weights",
+    ),
+    (
+        backends!(
+            "[[upstream.backend]]\naddress = \"a-name-of-a-host-that-is-rather-long.in.a.domain.example.com:65535\"\n"
+        ),
+        "8:11: upstream[0].backend[0].address: is too long to be the backend's name as well; write ",
     ),
     (
         backends!("[[upstream.backend]]\naddress = \"-a.example:80\"\n"),
