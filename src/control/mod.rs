@@ -12,6 +12,7 @@ mod logging;
 mod map;
 pub mod metrics;
 mod passed;
+mod ports;
 pub mod probe;
 mod proxy;
 mod pulse;

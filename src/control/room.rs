@@ -1,7 +1,8 @@
 //! How far the limits of the machine are: descriptors, local ports, locked memory. Read when somebody looks.
 
+pub use super::ports::Ports;
+
 use nix::sys::resource::{Resource, getrlimit};
-use std::cmp::Ordering;
 use std::fs;
 
 /// What is used and what there is.
@@ -15,15 +16,6 @@ pub struct Room {
     pub memlock_limit: u64,
     /// Local ports, where they are closest to running out.
     pub ports: Ports,
-}
-
-/// Local ports towards one backend: each of our addresses has as many for every backend as `ip_local_port_range` says.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Ports {
-    /// Connections open to it.
-    pub used: u64,
-    /// The most that there can be.
-    pub limit: u64,
 }
 
 impl Room {
@@ -44,60 +36,9 @@ fn descriptors() -> u64 {
     fs::metadata("/proc/self/fd").map_or(0, |directory| directory.len())
 }
 
-/// The least room of several backends: `(connections open, source addresses configured)` of each.
-pub(super) fn tightest(backends: impl Iterator<Item = (u64, usize)>) -> Ports {
-    let range = port_range().unwrap_or(DEFAULT_RANGE);
-    let ports = backends.map(|(used, sources)| Ports {
-        used,
-        limit: range * sources.max(1) as u64,
-    });
-    ports.max_by(Ports::compare).unwrap_or_default()
-}
-
-impl Ports {
-    /// Greater is closer to the limit; of two that use nothing, the one that has less.
-    fn compare(&self, other: &Self) -> Ordering {
-        let cross = |a: &Self, b: &Self| u128::from(a.used) * u128::from(b.limit);
-        let used = cross(self, other).cmp(&cross(other, self));
-        used.then(other.limit.cmp(&self.limit))
-    }
-}
-
-/// Linux's own, 32768 to 60999.
-const DEFAULT_RANGE: u64 = 28_232;
-
-/// How many local ports a connection may be given one of.
-fn port_range() -> Option<u64> {
-    parse(&fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?)
-}
-
-/// `LOW HIGH`, both included.
-fn parse(range: &str) -> Option<u64> {
-    let mut bounds = range.split_whitespace();
-    let low: u64 = bounds.next()?.parse().ok()?;
-    let high: u64 = bounds.next()?.parse().ok()?;
-    Some((high + 1).saturating_sub(low))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn both_ends_of_the_range_are_ports() {
-        assert_eq!(parse("32768\t60999\n"), Some(DEFAULT_RANGE));
-        assert_eq!(parse("1024 1024"), Some(1));
-        assert_eq!(parse("1024"), None);
-    }
-
-    #[test]
-    fn the_backend_closest_to_its_limit_counts() {
-        let ports = tightest([(10, 0), (15, 2), (9, 1)].into_iter());
-        assert_eq!(ports.used, 10, "15 of two addresses' ports are less");
-        let idle = tightest([(0, 3), (0, 1)].into_iter());
-        assert_eq!(idle, tightest([(0, 0)].into_iter()));
-        assert_eq!(tightest(std::iter::empty()), Ports::default());
-    }
 
     #[test]
     fn the_kernel_counts_descriptors_and_knows_the_limit() {

@@ -24,6 +24,7 @@ pub(super) fn serve(proxy: Proxy, source: &Source) -> ExitCode {
             never = proxy.watch_backends() => match never {},
             never = proxy.watch_certificates() => match never {},
             never = proxy.watch_names() => match never {},
+            never = proxy.watch_ports() => match never {},
         }
         Ok::<(), std::io::Error>(())
     });

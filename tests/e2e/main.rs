@@ -15,6 +15,7 @@ mod limits; //    connections and descriptors
 mod logs; //      the access log and who reads it
 mod names; //     backends that DNS is asked for
 mod peeking; //   request heads and ClientHellos
+mod ports; //     how many connections one backend can have from here
 mod reloading; // another file in the running process
 mod spinning; //  staying awake between messages
 mod starting; //  what is refused at start, and what a start makes

@@ -4,7 +4,6 @@ use super::wait::{self, PATIENCE};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -272,13 +271,7 @@ pub(crate) fn pattern(at: usize, count: usize) -> &'static [u8] {
 #[derive(Debug)]
 pub(crate) struct Backend {
     listener: TcpListener,
-    serving: Option<Serving>,
-}
-
-#[derive(Debug)]
-struct Serving {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    serving: Option<JoinHandle<()>>,
 }
 
 impl Backend {
@@ -303,23 +296,15 @@ impl Backend {
 
     /// From now on, serves every connection with a thread of its own.
     pub(crate) fn serving(mut self, act: impl Fn(Peer) + Send + Sync + 'static) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (listener, stopped) = (self.listener.try_clone().unwrap(), Arc::clone(&stop));
+        let listener = self.listener.try_clone().unwrap();
         let act = Arc::new(act);
-        let thread = std::thread::spawn(move || {
+        self.serving = Some(std::thread::spawn(move || {
             for stream in listener.incoming() {
-                if stopped.load(Ordering::Relaxed) {
-                    return;
-                }
                 let act = Arc::clone(&act);
                 let Ok(stream) = stream else { return };
                 std::thread::spawn(move || act(Peer::new(stream)));
             }
-        });
-        self.serving = Some(Serving {
-            stop,
-            thread: Some(thread),
-        });
+        }));
         self
     }
 
@@ -401,11 +386,12 @@ impl Backend {
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        if let Some(serving) = &mut self.serving {
-            serving.stop.store(true, Ordering::Relaxed);
-            // Wakes the accept, which then sees the flag.
-            let _ = TcpStream::connect_timeout(&self.listener.local_addr().unwrap(), PATIENCE);
-            let _ = serving.thread.take().map(JoinHandle::join);
+        if let Some(serving) = self.serving.take() {
+            // Ends the accept (EINVAL). A connection would, too, but there may be no port for one.
+            SockRef::from(&self.listener)
+                .shutdown(Shutdown::Both)
+                .unwrap();
+            let _ = serving.join();
         }
     }
 }

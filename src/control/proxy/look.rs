@@ -1,9 +1,9 @@
 //! How a [`View`] of a proxy is made.
 
 use super::Proxy;
-use crate::config::Config;
 use crate::control::access_log::wall_clock;
-use crate::control::room::{self, Ports, Room};
+use crate::control::ports::{self, Towards};
+use crate::control::room::Room;
 use crate::control::state::State;
 use crate::control::view::{BackendView, ListenerView, UpstreamView, View, WorkerView};
 use crate::ring::Time;
@@ -33,10 +33,15 @@ impl Proxy {
             open_max: self.limits.open_max(),
             workers: self.worker_views(),
             listeners: listener_views(&state),
-            room: Room::read(tightest(&config, &upstreams)),
+            room: Room::read(ports::tightest(&towards(&state))),
             upstreams,
             config,
         }
+    }
+
+    /// Every backend, as far as local ports count.
+    pub(in crate::control) fn towards(&self) -> Vec<Towards> {
+        towards(&self.shared.state.borrow())
     }
 
     fn worker_views(&self) -> Vec<WorkerView> {
@@ -86,12 +91,12 @@ fn listener_views(state: &State) -> Vec<ListenerView> {
     places.map(view).collect()
 }
 
-/// The backend for which local ports are closest to running out.
-fn tightest(config: &Config, upstreams: &[UpstreamView]) -> Ports {
-    let each = config.upstreams.iter().zip(upstreams);
-    room::tightest(each.flat_map(|(settings, seen)| {
-        let sources = settings.source_addresses.len();
-        let backends = seen.backends.iter();
-        backends.map(move |backend| (backend.connections, sources))
-    }))
+/// Every backend, as far as local ports count.
+fn towards(state: &State) -> Vec<Towards> {
+    let each = state.snapshot.upstreams.iter().flat_map(|upstream| {
+        let settings = upstream.settings();
+        let backends = settings.backends.iter().zip(upstream.live().members());
+        backends.filter_map(|(backend, live)| Towards::new(settings, backend, live.open()))
+    });
+    each.collect()
 }
