@@ -5,7 +5,7 @@ use crate::programs::{Program, free_address, installed, server};
 use crate::support::probing::{Probed, Probing, target, with};
 use crate::support::{Authority, Pair};
 use nix::sys::signal::Signal;
-use ringway::config::{Address, UpstreamTls};
+use ringway::config::{Backend, UpstreamTls};
 use ringway::control::probe::{ProxyHeader, Tls};
 use ringway::tls::Client;
 use ringway::wire::banner::{Script, http_request};
@@ -66,7 +66,7 @@ fn believing(authority: &Authority) -> UpstreamTls {
 /// Probes that backend inside TLS.
 fn probe(probing: &Probing, script: Script, at: SocketAddr, tls: &UpstreamTls) -> Probed {
     let client = Arc::new(Client::load(tls).unwrap());
-    let name = client.current().server_name(&Address::Socket(at));
+    let name = client.current().server_name(&Backend::new(at));
     let target = with(target(script, at), |settings| {
         settings.tls = Some(Tls { client, name });
     });
@@ -194,7 +194,7 @@ fn nginx_answers_inside_tls_and_behind_a_proxy_header() {
         settings.tls = Some(Tls {
             name: client
                 .current()
-                .server_name(&Address::Socket(behind.address())),
+                .server_name(&Backend::new(behind.address())),
             client,
         });
     });
@@ -228,7 +228,7 @@ fn an_authority_that_is_replaced_counts_for_the_next_probe() {
     let probed = probing.add(with(target(page(), openssl.address), |settings| {
         let name = client
             .current()
-            .server_name(&Address::Socket(openssl.address));
+            .server_name(&Backend::new(openssl.address));
         let client = Arc::clone(&client);
         settings.tls = Some(Tls { client, name });
     }));
