@@ -1,6 +1,7 @@
 //! What this kernel lets us do, found by doing it, and what to tell the operator when it does not.
 
 use crate::buf_ring::GROUP;
+use crate::restrict;
 use io_uring::{IoUring, squeue};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
@@ -110,7 +111,7 @@ fn explain(errno: Errno, sysctl: Option<&str>, memlock: u64) -> (String, String)
     (cause, fix.into())
 }
 
-/// Makes the kernel's ring with the flags that the data plane relies on. `flagged` rings say in shared memory that the
+/// Makes the kernel's ring with the flags that the data plane relies on, disabled until [`restrict::enable`]. `flagged` rings say in shared memory that the
 /// kernel has work for the next enter, which costs the kernel an atomic operation per batch and is for who looks.
 pub(crate) fn setup(
     submissions: u32,
@@ -123,6 +124,7 @@ pub(crate) fn setup(
         .setup_defer_taskrun()
         .setup_submit_all()
         .setup_clamp()
+        .setup_r_disabled()
         .setup_cqsize(completions)
         .dontfork();
     if flagged {
@@ -156,6 +158,7 @@ fn self_test() -> Result<RecvMode, SetupError> {
     let mut buf_ring = crate::buf_ring::BufRing::register(&ring, &buffers)
         .map_err(|e| SetupError::new("register a buffer ring", &e))?;
     buf_ring.publish(&mut buffers);
+    restrict::enable(&ring)?;
     let Ok((mut near, far)) = loopback_pair() else {
         return Ok(RecvMode::SingleShot);
     };

@@ -20,6 +20,7 @@ mod features;
 mod inflight;
 mod op;
 mod pipes;
+mod restrict;
 mod room;
 mod socket;
 mod spill;

@@ -13,6 +13,7 @@ mod splices;
 use crate::buf_ring::BufRing;
 use crate::features::{self, RecvMode, SetupError};
 use crate::inflight::Inflight;
+use crate::restrict;
 use crate::room::Room;
 use crate::socket::Spare;
 use crate::spin::{Found, Spin};
@@ -123,6 +124,7 @@ impl Uring {
         ring.submitter()
             .register_iowq_max_workers(&mut [1, 1])
             .map_err(|e| SetupError::new("bound the kernel's worker threads", &e))?;
+        restrict::enable(&ring)?;
         let room = Room::new().map_err(|e| SetupError::new("make an epoll instance", &e.into()))?;
         let entries = config.submissions as usize;
         Ok(Self {
