@@ -71,7 +71,7 @@ pub struct Client {
 
 /// What the file of one moment held.
 #[derive(Debug)]
-struct Loaded {
+pub(super) struct Loaded {
     connector: Arc<Connector>,
     stamps: Stamps,
 }
@@ -98,8 +98,18 @@ impl Client {
     /// # Errors
     /// Why it cannot be used; what was current stays.
     pub fn reload(&self) -> Result<(), MaterialError> {
-        self.loaded.store(Arc::new(Loaded::new(&self.settings)?));
+        self.replace(self.read()?);
         Ok(())
+    }
+
+    /// What is in the file now.
+    pub(super) fn read(&self) -> Result<Loaded, MaterialError> {
+        Loaded::new(&self.settings)
+    }
+
+    /// Makes this current for new handshakes.
+    pub(super) fn replace(&self, loaded: Loaded) {
+        self.loaded.store(Arc::new(loaded));
     }
 
     /// What a new connection begins its handshake with. Takes no lock.

@@ -1,7 +1,7 @@
 //! All that a configuration names for TLS, by listener and upstream. Control loads it; the snapshot hands it out.
 
 use super::expiry::Expiry;
-use super::{Client, MaterialError, Server};
+use super::{Client, MaterialError, Server, client};
 use crate::config::{Config, UpstreamTls};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,13 +29,14 @@ impl Material {
     /// stay good ([`Server::successor`]).
     ///
     /// # Errors
-    /// As for [`load`](Self::load).
+    /// As for [`load`](Self::load); nothing has changed.
     pub fn successor(&self, config: &Config) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::new();
         let mut note = |table: String, error: &MaterialError| {
             mistakes.push((format!("{table}.tls.{}", error.key), error.message()));
         };
         let mut next = (HashMap::new(), HashMap::new());
+        let mut renewed = Vec::new();
         for (at, listener) in config.listeners.iter().enumerate() {
             let Some(settings) = &listener.tls else {
                 continue;
@@ -53,7 +54,7 @@ impl Material {
             let Some(settings) = &upstream.tls else {
                 continue;
             };
-            match self.next_client(&upstream.name, settings) {
+            match self.next_client(&upstream.name, settings, &mut renewed) {
                 Ok(client) => drop(next.1.insert(upstream.name.clone(), client)),
                 Err(error) => note(format!("upstream[{at}]"), &error),
             }
@@ -61,21 +62,26 @@ impl Material {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
+        for (client, read) in renewed {
+            client.replace(read);
+        }
         Ok(Self {
             servers: Arc::new(next.0),
             clients: Arc::new(next.1),
         })
     }
 
-    /// The one that there is, if it was made for the same: an upstream whose client is another is another upstream.
+    /// The one that there is, if it was made for the same: an upstream whose client is another is another upstream. What is
+    /// to be current in it is `renewed` when nothing else was refused.
     fn next_client(
         &self,
         name: &str,
         settings: &UpstreamTls,
+        renewed: &mut Vec<(Arc<Client>, client::Loaded)>,
     ) -> Result<Arc<Client>, MaterialError> {
         match self.client(name) {
             Some(before) if before.is_for(settings) => {
-                before.reload()?;
+                renewed.push((Arc::clone(before), before.read()?));
                 Ok(Arc::clone(before))
             }
             Some(_) | None => Client::load(settings).map(Arc::new),

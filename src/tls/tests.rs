@@ -4,8 +4,10 @@
 mod authority;
 
 use super::staple::tests::made;
-use super::{Client, Leaf, MaterialError, Server, client, server};
-use crate::config::{Address, Backend, Certificate, ListenerTls, TlsVersion, UpstreamTls};
+use super::{Client, Leaf, Material, MaterialError, Server, client, server};
+use crate::config::{
+    Address, Backend, Certificate, Config, ListenerTls, TlsVersion, UpstreamTls,
+};
 use authority::{Authority, Pair};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
@@ -520,4 +522,43 @@ fn a_backend_that_vouches_for_itself_is_believed_if_it_is_the_one_that_was_named
     assert_eq!(result(&named, "a.example"), Ok(()));
     assert!(result(&named, "b.example").is_err());
     assert!(result(&other, "a.example").is_err());
+}
+
+/// A configuration with one listener and one upstream that speak TLS with these.
+fn config(server: ListenerTls, client: UpstreamTls) -> Config {
+    let text = "[[listener]]\nname = \"web\"\nlisten = \"127.0.0.1:1\"\nupstream = \"web\"\n\
+                [[upstream]]\nname = \"web\"\nbackend = [{ address = \"127.0.0.1:2\" }]\n";
+    let mut config = Config::parse(text, "test.toml").unwrap();
+    config.listeners[0].tls = Some(server);
+    config.upstreams[0].tls = Some(client);
+    config
+}
+
+#[test]
+fn a_reload_that_is_refused_changes_nothing_and_one_that_is_not_keeps_what_it_can() {
+    let authority = Authority::new();
+    let server = tls(&[&issue(&authority, "a", &["a.example"])]);
+    let client = UpstreamTls {
+        ca: Some(authority.ca()),
+        ..UpstreamTls::default()
+    };
+    let config = config(server, client);
+    let material = Material::load(&config).unwrap();
+    let its_client = Arc::clone(material.client("web").unwrap());
+    let connector = its_client.current();
+
+    let key = fs::read_to_string(authority.folder().join("a.key")).unwrap();
+    authority.write("a.key", "nothing");
+    let mistakes = material.successor(&config).unwrap_err();
+    assert_eq!(mistakes.len(), 1);
+    assert_eq!(mistakes[0].0, "listener[0].tls.certificates[0].key");
+    assert!(Arc::ptr_eq(&its_client.current(), &connector));
+
+    authority.write("a.key", &key);
+    let next = material.successor(&config).unwrap();
+    assert!(Arc::ptr_eq(next.client("web").unwrap(), &its_client));
+    assert!(
+        !Arc::ptr_eq(&its_client.current(), &connector),
+        "it was read again"
+    );
 }
