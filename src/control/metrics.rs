@@ -6,6 +6,7 @@
 //! choose: what there can be is bounded by the configuration.
 
 mod backends;
+mod certificates;
 mod clients;
 mod exposition;
 mod machine;
@@ -58,6 +59,7 @@ pub struct Family {
 pub fn families() -> impl Iterator<Item = &'static Family> {
     let parts = [
         clients::FAMILIES,
+        certificates::FAMILIES,
         backends::FAMILIES,
         workers::FAMILIES,
         machine::FAMILIES,

@@ -7,6 +7,7 @@ use super::room::Room;
 use crate::base::Distribution;
 use crate::config::{self, AdminState, Config};
 use crate::ring::Time;
+use crate::tls::Expiry;
 use crate::upstream::health::State;
 use crate::upstream::{DialFailure, Standing};
 use crate::worker::Stats;
@@ -69,6 +70,8 @@ pub struct View {
     pub listeners: Vec<ListenerView>,
     /// One for each of the configuration's upstreams.
     pub upstreams: Vec<UpstreamView>,
+    /// One for each certificate of a listener, in use now.
+    pub certificates: Vec<Expiry>,
     /// How far the limits of the machine are.
     pub room: Room,
 }

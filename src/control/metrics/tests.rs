@@ -5,6 +5,7 @@ use crate::control::probe::{Last, ProbeView, Verdict};
 use crate::control::room::{Ports, Room};
 use crate::control::view::{BackendView, ListenerView, Phase, UpstreamView, WorkerView};
 use crate::ring::Time;
+use crate::tls::Expiry;
 use crate::upstream::Standing;
 use crate::upstream::health::{State, Streak};
 use crate::worker::Stats;
@@ -51,6 +52,14 @@ fn view(backends: u16) -> View {
                 limit: 28_232,
             },
         },
+        certificates: vec![Expiry {
+            listener: "feed".into(),
+            file: "/a.pem".into(),
+            name: "a.example".into(),
+            not_before: 0,
+            not_after: 4_102_444_800,
+            staple_until: None,
+        }],
         config,
     }
 }
@@ -125,6 +134,7 @@ fn the_page_says_what_the_view_says() {
         "ringway_peek_seconds_bucket{listener=\"feed\",le=\"0.00005\"} 0",
         "ringway_peek_seconds_bucket{listener=\"feed\",le=\"0.0001\"} 2",
         "ringway_connections_limit +Inf",
+        "ringway_tls_certificate_not_after_seconds{listener=\"feed\",certificate=\"/a.pem\",name=\"a.example\"} 4102444800",
         "ringway_backend_up{upstream=\"feed\",backend=\"10.0.0.1:1\"} 1",
         "ringway_backend_state{upstream=\"feed\",backend=\"10.0.0.1:1\",state=\"drain\"} 1",
         "ringway_backend_state{upstream=\"feed\",backend=\"10.0.0.1:1\",state=\"ready\"} 0",

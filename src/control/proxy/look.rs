@@ -33,6 +33,7 @@ impl Proxy {
             open_max: self.limits.open_max(),
             workers: self.worker_views(),
             listeners: listener_views(&state),
+            certificates: state.snapshot.tls.expiries(),
             room: Room::read(ports::tightest(&towards(&state))),
             upstreams,
             config,
