@@ -11,6 +11,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
@@ -23,9 +24,16 @@ pub(super) struct AccessLog {
     writer: Option<Writer>,
 }
 
+/// Where lines go.
+type Out = Box<dyn Write + Send>;
+
+/// Where lines are to go instead, from the next one on.
+type Next = Arc<Mutex<Option<Out>>>;
+
 /// The thread, and what hangs up when it has ended.
 struct Writer {
     thread: JoinHandle<()>,
+    next: Next,
     ended: Receiver<()>,
 }
 
@@ -42,25 +50,44 @@ impl AccessLog {
             });
         };
         let (send, receive) = sync_channel(QUEUE);
-        let format = log.format;
+        let (format, next) = (log.format, Next::default());
+        let taken = Arc::clone(&next);
         let (hangs_up, ended) = sync_channel(0);
         let thread = thread::Builder::new()
             .name("access-log".into())
             .spawn(move || {
-                write_all(&receive, BufWriter::new(out), format);
+                write_all(&receive, out, &taken, format);
                 drop(hangs_up);
             })
             .map_err(|e| format!("cannot start the access log's thread: {e}"))?;
         Ok(Self {
             journal: Journal::into(send),
-            writer: Some(Writer { thread, ended }),
+            writer: Some(Writer {
+                thread,
+                next,
+                ended,
+            }),
         })
+    }
+
+    /// Opens the file anew, which after a rotation is another one: the old one gets no line more. A log that is off stays
+    /// off.
+    ///
+    /// # Errors
+    /// When it cannot be opened. Lines go where they went before.
+    pub(super) fn reopen(&self, access: &Access) -> Result<(), String> {
+        let Some(writer) = &self.writer else {
+            return Ok(());
+        };
+        let out = open(access)?;
+        *lock(&writer.next) = out;
+        Ok(())
     }
 
     /// Waits for the last line; not for long, when its reader stands still.
     pub(super) fn finish(self) {
         drop(self.journal);
-        let Some(Writer { thread, ended }) = self.writer else {
+        let Some(Writer { thread, ended, .. }) = self.writer else {
             return;
         };
         match ended.recv_timeout(LAST_LINES) {
@@ -74,7 +101,12 @@ impl AccessLog {
     }
 }
 
-fn open(access: &Access) -> Result<Option<Box<dyn Write + Send>>, String> {
+/// Held for a moment by either thread; what is inside is whole whatever became of the other.
+fn lock(next: &Mutex<Option<Out>>) -> MutexGuard<'_, Option<Out>> {
+    next.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn open(access: &Access) -> Result<Option<Out>, String> {
     match access {
         Access::Off => Ok(None),
         Access::Stderr => own(io::stderr().as_fd()).map(Some),
@@ -90,7 +122,7 @@ fn open(access: &Access) -> Result<Option<Box<dyn Write + Send>>, String> {
 }
 
 /// A descriptor of its own: this thread may stand still in a write, and would do so with std's lock of the stream.
-fn own(stream: BorrowedFd<'_>) -> Result<Box<dyn Write + Send>, String> {
+fn own(stream: BorrowedFd<'_>) -> Result<Out, String> {
     match stream.try_clone_to_owned() {
         Ok(fd) => Ok(Box::new(File::from(fd))),
         Err(e) => Err(format!("log.access: cannot open the stream: {e}")),
@@ -98,8 +130,12 @@ fn own(stream: BorrowedFd<'_>) -> Result<Box<dyn Write + Send>, String> {
 }
 
 /// Writes what comes; flushes when nothing more waits, so that lines are batched under load and prompt without.
-fn write_all(records: &Receiver<Record>, mut out: impl Write, format: Format) {
+fn write_all(records: &Receiver<Record>, out: Out, next: &Mutex<Option<Out>>, format: Format) {
+    let mut out = BufWriter::new(out);
     while let Ok(first) = records.recv() {
+        if let Some(next) = lock(next).take() {
+            out = BufWriter::new(next);
+        }
         let waiting = std::iter::once(first).chain(std::iter::from_fn(|| records.try_recv().ok()));
         let written = waiting
             .take(QUEUE)

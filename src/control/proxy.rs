@@ -65,7 +65,7 @@ pub struct Proxy {
     limits: Arc<Limits>,
     shared: Shared,
     names: Names,
-    log: AccessLog,
+    pub(super) log: AccessLog,
     phase: Cell<Phase>,
     /// Held while what it goes by is changed.
     changing: tokio::sync::Mutex<()>,

@@ -22,11 +22,15 @@ pub struct Reloads {
 }
 
 impl Proxy {
-    /// Reads the configuration again and goes by it: what came of it, in one line.
+    /// Opens the access log anew, reads the configuration again and goes by it: what came of it, in one line.
     ///
     /// # Errors
     /// What is wrong with it, a line for each mistake. Nothing has changed.
     pub async fn reload(&self, source: &Source) -> Result<String, String> {
+        // Whatever comes of the rest: a rotated log waits for this.
+        if let Err(mistake) = self.log.reopen(&self.config().log.access) {
+            tracing::error!("{mistake}; lines go on to the old file");
+        }
         let outcome = self.try_reload(source).await;
         let mut reloads = self.reloads.get();
         match &outcome {

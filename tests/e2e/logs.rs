@@ -92,6 +92,40 @@ fn a_file_gets_the_lines_and_keeps_those_it_has() {
 }
 
 #[test]
+fn after_sighup_lines_go_to_the_file_that_has_the_name_now() {
+    let backend = Backend::echo();
+    let dir = tempfile::tempdir().unwrap();
+    let (path, rotated) = (dir.path().join("access.log"), dir.path().join("rotated"));
+    let setup = Setup::before(&backend).log(&format!("access = \"{}\"", path.display()));
+    let proxy = setup.start();
+    let before = one_connection(proxy.address()).to_string();
+    await_text(&path, &before);
+    std::fs::rename(&path, &rotated).unwrap();
+    proxy.reload(&setup);
+    let after = one_connection(proxy.address()).to_string();
+    let text = await_text(&path, &after);
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let old = std::fs::read_to_string(&rotated).unwrap();
+    assert!(old.contains(&before) && !old.contains(&after), "{old}");
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_anew_goes_on_in_the_old_file() {
+    let backend = Backend::echo();
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, moved) = (dir.path().join("log"), dir.path().join("moved"));
+    std::fs::create_dir(&folder).unwrap();
+    let access = format!("access = \"{}\"", folder.join("access.log").display());
+    let setup = Setup::before(&backend).log(&access);
+    let proxy = setup.start();
+    std::fs::rename(&folder, &moved).unwrap();
+    proxy.reload(&setup);
+    proxy.await_line("cannot open");
+    let client = one_connection(proxy.address()).to_string();
+    await_text(&moved.join("access.log"), &client);
+}
+
+#[test]
 fn off_writes_no_line() {
     let backend = Backend::echo();
     let proxy = Setup::before(&backend).log("access = \"off\"").start();
