@@ -228,7 +228,9 @@ impl Connection {
             };
             return self.leave(client, outcome, tries, cx);
         }
-        self.target = Target::Backend(Arc::clone(self.dialed().1));
+        let (upstream, member) = self.dialed();
+        let traffic = upstream.traffic(member);
+        self.target = Target::Backend(Arc::clone(member));
         let connect = cx.now.since(self.started);
         let (client, begin) = client.into_relay();
         let mut pair = Pair::new(
@@ -236,6 +238,7 @@ impl Connection {
             tries,
             self.listener_rules(),
             connect,
+            traffic,
             cx.now,
         );
         let verdict = pair.start(begin, self.key, cx);

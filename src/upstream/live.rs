@@ -6,6 +6,7 @@
 //! `max_connections`, one trial of a backend that was out) is one compare-and-swap.
 
 use super::health::State;
+use super::traffic::{Ledger, Traffic};
 use crate::balance::SlowStart;
 use crate::base::{Distribution, SharedHistogram};
 use crate::config::{AdminState, Backend, InitialHealth, Upstream};
@@ -127,7 +128,22 @@ pub struct Member {
     doublings: AtomicU32,
     /// How often dials took it out.
     ejections: AtomicU64,
+    ledger: Ledger,
     start: SlowStart,
+}
+
+impl Standing {
+    /// The word for status.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Drain => "drain",
+            Self::Maint => "maint",
+            Self::Down => "down",
+            Self::Out => "out",
+            Self::Full => "full",
+        }
+    }
 }
 
 impl Live {
@@ -247,6 +263,16 @@ impl Member {
     /// How often failed dials took it out.
     pub fn ejections(&self) -> u64 {
         self.ejections.load(Relaxed)
+    }
+
+    /// Where a worker counts its bytes.
+    pub fn traffic(&self, worker: u16) -> Arc<Traffic> {
+        self.ledger.of(worker)
+    }
+
+    /// Bytes to and from it, of all workers.
+    pub fn bytes(&self) -> (u64, u64) {
+        self.ledger.total()
     }
 
     /// Whether failed dials took it out and none has succeeded since.

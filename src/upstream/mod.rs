@@ -8,11 +8,13 @@ mod live;
 mod pick;
 mod snapshot;
 mod tier;
+mod traffic;
 
 pub use facts::Facts;
 pub use hashed::Hashed;
 pub use live::{DialFailure, Live, Member, Standing, Terms};
 pub use snapshot::{Current, Seats, Site, Snapshot};
+pub use traffic::Traffic;
 
 use crate::config::{Backend, Balance, HashKey, Upstream as Settings};
 use crate::ring::Time;
@@ -35,6 +37,8 @@ pub struct Upstream {
     tls: Option<Arc<Client>>,
     /// Which of `source_addresses` is next. Each copy goes round on its own.
     turn: Cell<usize>,
+    /// Whose copy this is.
+    worker: u16,
 }
 
 impl Upstream {
@@ -66,6 +70,7 @@ impl Upstream {
             live,
             tls,
             turn: Cell::new(0),
+            worker: 0,
             settings: Arc::new(settings.clone()),
         }
     }
@@ -85,6 +90,7 @@ impl Upstream {
     }
 
     fn start(&mut self, worker: u16) {
+        self.worker = worker;
         self.turn.set(worker.into());
         self.ordinary.start(worker);
         if let Some(backup) = &mut self.backup {
@@ -115,6 +121,11 @@ impl Upstream {
     /// What is spoken to its backends with, if TLS is.
     pub fn tls(&self) -> Option<&Arc<Client>> {
         self.tls.as_ref()
+    }
+
+    /// Where this copy's worker counts the bytes of a backend.
+    pub fn traffic(&self, backend: &Member) -> Arc<Traffic> {
+        backend.traffic(self.worker)
     }
 
     /// The key of a client none of whose bytes were looked at.
