@@ -15,12 +15,14 @@ mod admission;
 mod before;
 mod client;
 mod dial;
+mod glance;
 mod greet;
 mod leave;
 mod outcome;
 mod pair;
 
 pub use admission::{Household, Households, Rejection, admit};
+pub use glance::Glance;
 pub use greet::Peeked;
 pub use outcome::{Cause, Outcome, Phase};
 

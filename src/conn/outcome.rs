@@ -62,6 +62,8 @@ pub enum Cause {
     TooFast,
     /// Probes found the backend down, and `on_down` says to close.
     BackendDown,
+    /// An operator closed it.
+    Killed,
 }
 
 /// Where a connection stood when it ended.
@@ -94,7 +96,7 @@ pub struct Outcome {
 
 impl Cause {
     /// Every cause, in the order of the counters; of those that say what is wrong, one for all.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::ClientFin,
         Self::BackendFin,
         Self::ClientReset,
@@ -121,6 +123,7 @@ impl Cause {
         Self::TooMany,
         Self::TooFast,
         Self::BackendDown,
+        Self::Killed,
     ];
 
     /// Of a side whose socket reports this error.
@@ -167,6 +170,7 @@ impl Cause {
             Self::TooMany => 23,
             Self::TooFast => 24,
             Self::BackendDown => 25,
+            Self::Killed => 26,
         }
     }
 
@@ -198,7 +202,8 @@ impl Cause {
             | Self::Denied
             | Self::TooMany
             | Self::TooFast
-            | Self::BackendDown => None,
+            | Self::BackendDown
+            | Self::Killed => None,
         }
     }
 
@@ -230,7 +235,8 @@ impl Cause {
             | Self::Denied
             | Self::TooMany
             | Self::TooFast
-            | Self::BackendDown => None,
+            | Self::BackendDown
+            | Self::Killed => None,
         }
     }
 
@@ -263,6 +269,7 @@ impl Cause {
             Self::TooMany => "too-many",
             Self::TooFast => "too-fast",
             Self::BackendDown => "backend-down",
+            Self::Killed => "killed",
         }
     }
 
@@ -281,6 +288,7 @@ impl Cause {
             Self::Resource => 'R',
             Self::Drain => 'd',
             Self::BackendDown => 'D',
+            Self::Killed => 'K',
             Self::BadHead(_)
             | Self::BadHello(_)
             | Self::BadProxyHeader(_)

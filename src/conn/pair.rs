@@ -1,10 +1,12 @@
 //! A client and its backend, relayed: two halves, and who ended what.
 
-use super::{Cause, Cx, Outcome, Phase, Side, Summary};
+use super::{Cause, Cx, Glance, Outcome, Phase, Side, Summary};
 use crate::base::Key;
 use crate::config::Listener;
 use crate::relay::{self, Begin, Half, Source, Step};
 use crate::ring::{Errno, Event, Lane, Op, Sock, SockRef, Time};
+use crate::upstream::Traffic;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long the last bytes of a side that failed may take to reach the other before that is reset too. Long enough
@@ -29,6 +31,8 @@ pub(super) struct Pair {
     last: Time,
     up: Half,
     down: Half,
+    /// Where bytes are counted for the backend.
+    traffic: Arc<Traffic>,
     stage: Stage,
 }
 
@@ -82,6 +86,7 @@ impl Pair {
         tries: u8,
         rules: &Listener,
         connect: Duration,
+        traffic: Arc<Traffic>,
         now: Time,
     ) -> Self {
         Self {
@@ -92,12 +97,14 @@ impl Pair {
             last: now,
             up: Half::new(rules.relay, 0),
             down: Half::new(rules.relay, rules.notsent_lowat),
+            traffic,
             stage: Stage::Open,
         }
     }
 
     /// Begins to relay, upwards with what is known of the client. A backend mostly waits for it.
     pub(super) fn start(&mut self, begin: Begin, key: Key, cx: &mut Cx<'_>) -> Verdict {
+        self.traffic.up.add(begin.given);
         let (half, mut relay) = self.half(Side::Client, key, cx);
         let step = half.start(begin, &mut relay);
         let (half, mut relay) = self.half(Side::Backend, key, cx);
@@ -283,6 +290,16 @@ impl Pair {
         }
     }
 
+    pub(super) fn glance(&self, now: Time) -> Glance {
+        Glance {
+            phase: self.phase(),
+            idle: now - self.last,
+            up: self.up.moved(),
+            down: self.down.moved(),
+            spliced: [self.up.is_spliced(), self.down.is_spliced()],
+        }
+    }
+
     /// Hands an event to its half: which source that half reads, and what became of it.
     #[inline]
     fn step(&mut self, key: Key, lane: Lane, event: Event, cx: &mut Cx<'_>) -> (Side, Step) {
@@ -297,7 +314,11 @@ impl Pair {
                     self.touch(cx.now);
                 }
                 let (half, mut relay) = self.half(side, key, cx);
-                (side, half.on_received(result, more, nonempty, &mut relay))
+                let before = half.moved().copied;
+                let step = half.on_received(result, more, nonempty, &mut relay);
+                let moved = half.moved().copied - before;
+                self.count(side, moved);
+                (side, step)
             }
             Event::Sent { result, rest } => {
                 if matches!(result, Ok(count) if count > 0) {
@@ -316,6 +337,7 @@ impl Pair {
                 if taken + given > 0 {
                     self.touch(cx.now);
                 }
+                self.count(side, taken.into());
                 let (half, mut relay) = self.half(side, key, cx);
                 (side, half.on_spliced(taken, held, stop, &mut relay))
             }
@@ -325,6 +347,14 @@ impl Pair {
             | Event::Polled { .. } => {
                 unreachable!("not a half's")
             }
+        }
+    }
+
+    #[inline]
+    fn count(&self, source: Side, bytes: u64) {
+        match source {
+            Side::Client => self.traffic.up.add(bytes),
+            Side::Backend => self.traffic.down.add(bytes),
         }
     }
 

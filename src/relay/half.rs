@@ -66,6 +66,11 @@ impl Half {
         self.moved
     }
 
+    /// Whether it splices now.
+    pub fn is_spliced(&self) -> bool {
+        matches!(self.engine, Engine::Splice(_))
+    }
+
     /// Whether the kernel holds nothing of this half.
     pub fn is_quiet(&self) -> bool {
         match &self.engine {

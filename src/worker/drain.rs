@@ -1,8 +1,12 @@
 //! Connections that are open when a drain begins, or when their backend goes down, are ended evenly over a span, so that
 //! their clients do not all come back in one second. What is left at a drain's deadline is cut.
 
+use super::accept::Accepting;
+use super::mailbox::Ear;
+use super::{Worker, listener_tag};
 use crate::base::Key;
-use crate::ring::Time;
+use crate::conn;
+use crate::ring::{Ring, Time};
 use std::time::Duration;
 
 /// Connections that are asked to end, one after the other.
@@ -18,7 +22,70 @@ pub(super) struct Pace {
 #[derive(Debug)]
 pub(super) struct Drain {
     pub(super) pace: Pace,
-    deadline: Time,
+    /// When what is left is cut; `None` once it was.
+    deadline: Option<Time>,
+    after: After,
+}
+
+/// What a worker does that has taken no clients for long enough to have none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum After {
+    /// It ends.
+    End,
+    /// It waits to be told to take clients again, or to end.
+    Wait,
+}
+
+impl<R: Ring> Worker<R> {
+    /// Takes no more clients, and ends those that it has. Of two drains the first one sets the pace.
+    pub(super) fn begin_drain(
+        &mut self,
+        over: Duration,
+        deadline: Duration,
+        after: After,
+        now: Time,
+    ) {
+        if let Some(drain) = &mut self.drain {
+            return drain.then(after);
+        }
+        for (at, listener) in self.listeners.iter_mut().enumerate() {
+            listener.stop(listener_tag(at), &mut self.ops);
+        }
+        let all = self.connections.keys().collect();
+        self.drain = Some(Drain::new(all, over, deadline, after, now));
+    }
+
+    /// Takes clients again, from these listening sockets: those that it had are closed. Who was not yet asked to leave stays.
+    /// Unless it is to end: then the sockets are closed.
+    pub(super) fn resume(&mut self, ears: Vec<Ear>) {
+        self.drain = self.drain.take().filter(Drain::ends);
+        if self.listeners.iter().all(Accepting::is_closed) {
+            self.listeners.clear();
+        }
+        for ear in ears {
+            self.listen_too(ear);
+        }
+    }
+
+    pub(super) fn on_drain(&mut self, now: Time) {
+        let Some(mut drain) = self.drain.take() else {
+            return;
+        };
+        while let Some(key) = drain.pace.due(now) {
+            self.with(key, now, |connection, cx| {
+                connection.stop(conn::Cause::Drain, cx);
+            });
+        }
+        if drain.is_overdue(now) {
+            let left: Vec<_> = self.connections.keys().collect();
+            for key in left {
+                self.with(key, now, |connection, cx| {
+                    connection.kill(conn::Cause::Drain, cx);
+                });
+            }
+        }
+        self.drain = Some(drain);
+    }
 }
 
 impl Pace {
@@ -56,21 +123,34 @@ impl Pace {
 }
 
 impl Drain {
-    pub(super) fn new(keys: Vec<Key>, over: Duration, deadline: Duration, now: Time) -> Self {
+    fn new(keys: Vec<Key>, over: Duration, deadline: Duration, after: After, now: Time) -> Self {
         Self {
             pace: Pace::new(keys, over, now),
-            deadline: now + deadline,
+            deadline: Some(now + deadline),
+            after,
         }
     }
 
-    pub(super) fn is_overdue(&self, now: Time) -> bool {
-        self.deadline <= now
+    /// What comes after: an end that was asked for is not taken back.
+    fn then(&mut self, after: After) {
+        if after == After::End {
+            self.after = After::End;
+        }
+    }
+
+    /// Whether the worker is to end.
+    pub(super) fn ends(&self) -> bool {
+        self.after == After::End
+    }
+
+    /// Whether the deadline is over; said once.
+    fn is_overdue(&mut self, now: Time) -> bool {
+        self.deadline.take_if(|deadline| *deadline <= now).is_some()
     }
 
     /// When something is to be done next.
-    pub(super) fn next(&self) -> Time {
-        let turn = self.pace.next();
-        turn.map_or(self.deadline, |turn| turn.min(self.deadline))
+    pub(super) fn next(&self) -> Option<Time> {
+        self.pace.next().into_iter().chain(self.deadline).min()
     }
 }
 
@@ -90,6 +170,7 @@ mod tests {
             keys,
             Duration::from_secs(10),
             Duration::from_secs(30),
+            After::End,
             Time::default(),
         );
         for second in 0..10 {
@@ -97,7 +178,22 @@ mod tests {
             let asked = std::iter::from_fn(|| drain.pace.due(now)).count();
             assert_eq!(asked, 10, "in second {second}");
         }
-        assert_eq!(drain.next(), Time::default() + Duration::from_secs(30));
+        let deadline = Time::default() + Duration::from_secs(30);
+        assert_eq!(drain.next(), Some(deadline));
+        assert!(!drain.is_overdue(Time::default() + Duration::from_secs(29)));
+        assert!(drain.is_overdue(deadline));
+        assert_eq!(drain.next(), None, "who waits does not spin");
+    }
+
+    #[test]
+    fn a_worker_that_was_told_to_wait_ends_when_it_is_told_to() {
+        let span = Duration::from_secs(1);
+        let mut drain = Drain::new(Vec::new(), span, span, After::Wait, Time::default());
+        drain.then(After::Wait);
+        assert!(!drain.ends());
+        drain.then(After::End);
+        drain.then(After::Wait);
+        assert!(drain.ends());
     }
 
     #[test]
@@ -112,6 +208,7 @@ mod tests {
             keys,
             Duration::ZERO,
             Duration::from_secs(1),
+            After::End,
             Time::default(),
         );
         assert_eq!(

@@ -47,7 +47,7 @@ impl<R: Ring> Worker<R> {
     }
 
     /// One that drains takes no more clients, wherever they come.
-    fn listen_too(&mut self, ear: Ear) {
+    pub(super) fn listen_too(&mut self, ear: Ear) {
         if self.drain.is_some() {
             let sock = ear.sock;
             return self.ops.push(Op::Close { sock, reset: false });

@@ -5,6 +5,7 @@
 //! worker that has ended gets the messages back, so that no connection is ever in a queue that nobody empties. The
 //! lock is held for a few instructions, once per turn and destination, never per message of a stream.
 
+use super::ask::Question;
 use super::handover::Arrival;
 use crate::ring::{Sock, SockRef};
 use crate::upstream::{Member, Snapshot};
@@ -24,6 +25,20 @@ pub enum Message {
         /// From now.
         deadline: Duration,
     },
+    /// The same, but stay and wait to be told to [resume](Self::Resume), or to end after all.
+    Pause {
+        /// The span.
+        over: Duration,
+        /// From now.
+        deadline: Duration,
+    },
+    /// Take clients again, whatever was said before but an end that is over.
+    Resume {
+        /// Its sockets.
+        ears: Vec<Ear>,
+    },
+    /// Somebody wants to know something.
+    Ask(Question),
     /// End the connections that are relayed to a backend evenly `over` this long.
     Evict {
         /// Which.
@@ -148,7 +163,15 @@ impl Drop for Mailbox {
     fn drop(&mut self) {
         for message in self.close() {
             match message {
-                Message::Drain { .. } | Message::Evict { .. } | Message::Ping => {}
+                Message::Drain { .. }
+                | Message::Pause { .. }
+                | Message::Evict { .. }
+                | Message::Ping
+                | Message::Ask(_) => {}
+                Message::Resume { ears } => {
+                    let ears = ears.into_iter();
+                    ears.for_each(|ear| self.bell.close(ear.sock));
+                }
                 Message::Follow(order) => {
                     let added = order.added.into_iter();
                     added.for_each(|ear| self.bell.close(ear.sock));
@@ -228,7 +251,6 @@ mod tests {
     use crate::ring::{Sock, Time};
     use std::io::Read;
     use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-    use std::os::fd::OwnedFd;
 
     const DRAIN: Message = Message::Drain {
         over: Duration::ZERO,

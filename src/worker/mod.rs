@@ -6,6 +6,7 @@
 
 mod accept;
 mod admit;
+mod ask;
 mod board;
 mod drain;
 mod follow;
@@ -17,6 +18,7 @@ mod mailbox;
 mod shed;
 mod stats;
 
+pub use ask::{Listed, Question, Wanted};
 pub use board::Board;
 pub use handover::{Arrival, Handover};
 pub use journal::{Journal, Record};
@@ -30,7 +32,8 @@ use crate::conn::{self, Connection, Side};
 use crate::ring::{Completion, Event, Lane, Lease, Op, Ops, Ring, Tag, Time, Until};
 use crate::upstream::{Current, Snapshot};
 use accept::Accepting;
-use drain::{Drain, Pace};
+use ask::Listing;
+use drain::{After, Drain, Pace};
 use shed::Sweep;
 use std::collections::VecDeque;
 use std::io;
@@ -101,6 +104,8 @@ pub struct Worker<R> {
     drain: Option<Drain>,
     /// Connections of backends that went down.
     evictions: Vec<Pace>,
+    /// Somebody wants to see what connections there are.
+    listings: VecDeque<Listing>,
 }
 
 /// Generation of the tags of listeners and of the mailbox, which are never replaced.
@@ -141,6 +146,7 @@ impl<R: Ring> Worker<R> {
             turned: now,
             drain: None,
             evictions: Vec::new(),
+            listings: VecDeque::new(),
         };
         this.arm_mailbox();
         for (at, listener) in this.listeners.iter_mut().enumerate() {
@@ -170,6 +176,7 @@ impl<R: Ring> Worker<R> {
         self.resume_accepting(now);
         self.on_drain(now);
         self.evict(now);
+        self.list_some(now);
         self.hand_over(now);
         let (open, overflows) = (self.connections.len(), self.ring.overflows());
         self.stats.on_turn(open, overflows, self.ring.buffers());
@@ -206,7 +213,7 @@ impl<R: Ring> Worker<R> {
     }
 
     fn is_drained(&self) -> bool {
-        self.drain.is_some()
+        self.drain.as_ref().is_some_and(Drain::ends)
             && self.connections.is_empty()
             && self.early.is_empty()
             && self.listeners.iter().all(Accepting::is_closed)
@@ -215,12 +222,12 @@ impl<R: Ring> Worker<R> {
     fn until(&mut self) -> Until {
         let sweep = self.next_sweep();
         let accepts = self.listeners.iter().filter_map(Accepting::resumes);
-        let drain = self.drain.as_ref().map(Drain::next);
+        let drain = self.drain.as_ref().and_then(Drain::next);
         let evictions = self.evictions.iter().filter_map(Pace::next);
         let paced = drain.into_iter().chain(evictions);
         let timers = self.wheel.next().into_iter().chain(paced).chain(sweep);
         let first = accepts.chain(timers).min();
-        if self.is_drained() || self.can_feed() {
+        if self.is_drained() || self.can_feed() || !self.listings.is_empty() {
             return Until::Now;
         }
         first.map_or(Until::Forever, Until::Time)
@@ -414,7 +421,14 @@ impl<R: Ring> Worker<R> {
 
     fn on_message(&mut self, message: Message, now: Time) {
         match message {
-            Message::Drain { over, deadline } => self.begin_drain(over, deadline, now),
+            Message::Drain { over, deadline } => {
+                self.begin_drain(over, deadline, After::End, now);
+            }
+            Message::Pause { over, deadline } => {
+                self.begin_drain(over, deadline, After::Wait, now);
+            }
+            Message::Resume { ears } => self.resume(ears),
+            Message::Ask(question) => self.on_question(question, now),
             Message::Adopt(arrival) => self.adopt(arrival, now),
             Message::Ping => self.stats.pings.add(1),
             Message::Follow(order) => self.follow(*order, now),
@@ -435,41 +449,6 @@ impl<R: Ring> Worker<R> {
         for message in self.mailbox.close() {
             self.on_message(message, now);
         }
-    }
-
-    fn begin_drain(&mut self, over: std::time::Duration, deadline: std::time::Duration, now: Time) {
-        if self.drain.is_some() {
-            return;
-        }
-        for (at, listener) in self.listeners.iter_mut().enumerate() {
-            listener.stop(listener_tag(at), &mut self.ops);
-        }
-        self.drain = Some(Drain::new(
-            self.connections.keys().collect(),
-            over,
-            deadline,
-            now,
-        ));
-    }
-
-    fn on_drain(&mut self, now: Time) {
-        let Some(mut drain) = self.drain.take() else {
-            return;
-        };
-        while let Some(key) = drain.pace.due(now) {
-            self.with(key, now, |connection, cx| {
-                connection.stop(conn::Cause::Drain, cx);
-            });
-        }
-        if drain.is_overdue(now) {
-            let left: Vec<_> = self.connections.keys().collect();
-            for key in left {
-                self.with(key, now, |connection, cx| {
-                    connection.kill(conn::Cause::Drain, cx);
-                });
-            }
-        }
-        self.drain = Some(drain);
     }
 
     /// Ends the connections of backends that went down, each in its turn.

@@ -118,7 +118,7 @@ impl Known<'_> {
                 let age = record.ended.since(record.started);
                 age >= rules.peek_timeout && (is_planned || !self.calm || !client.orderly)
             }
-            Cause::NoBackend | Cause::BackendDown => false,
+            Cause::NoBackend | Cause::BackendDown | Cause::Killed => false,
             Cause::BadHead(_)
             | Cause::BadHello(_)
             | Cause::BadProxyHeader(_)
