@@ -246,6 +246,7 @@ fn config(listen: SocketAddr, backends: &[SocketAddr]) -> Config {
             access: Access::Off,
             ..Log::default()
         },
+        admin: None,
         listeners: vec![Listener::new("feed".into(), vec![listen], 0)],
         upstreams: vec![Upstream::new("publishers".into(), backends)],
     }

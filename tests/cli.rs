@@ -176,7 +176,8 @@ fn a_wrong_flag_says_what_to_write() {
         &with("--probe", "interval=3s type=tcp"),
         &["interval=\"3s\"", "milliseconds"],
     );
-    usage_error(&with("--admin", "127.0.0.1:9090"), &["not supported yet"]);
+    usage_error(&with("--admin", "localhost:9090"), &["localhost"]);
+    usage_error(&with("--admin", "unix:"), &["not the path of a socket"]);
 }
 
 #[test]

@@ -48,6 +48,7 @@ const DOORS: &[(&str, &str, &[&str])] = &[
     ("control", "worker", &["Board", "Handover", "share"]),
     ("control", "worker", &["Ear", "Order", "dress_again"]),
     ("control", "worker", &["ListenerStats", "TurnedAway"]),
+    ("control", "worker", &["Question", "Wanted", "Listed"]),
     ("base", "ring", &["Time"]),
     ("balance", "ring", &["Time"]),
     ("config", "ring", &["Keepalive"]),

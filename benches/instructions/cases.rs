@@ -320,6 +320,7 @@ fn config(mode: Mode) -> Config {
     Config {
         process: Process::default(),
         log: Log::default(),
+        admin: None,
         listeners: vec![listener],
         upstreams: vec![upstream],
     }

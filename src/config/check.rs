@@ -10,7 +10,7 @@ use super::networks::Networks;
 use super::route::route;
 use super::tls::listener_tls;
 use super::upstream::upstream;
-use super::{address, networks, quantity, value, words, workers};
+use super::{address, admin, networks, quantity, value, words, workers};
 use crate::ring::Keepalive;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -41,6 +41,7 @@ pub(super) fn parse(text: &str, file_name: &str) -> Result<Config, Errors> {
 fn config(mut root: Table<'_>) -> Config {
     let process = root.table("process").map_or_else(Process::default, process);
     let log = root.table("log").map_or_else(Log::default, log);
+    let admin = root.table("admin").map(admin::admin);
     let mut names = Once::new();
     let upstreams: Vec<Upstream> = root
         .tables("upstream", UPSTREAMS_MAX)
@@ -60,6 +61,7 @@ fn config(mut root: Table<'_>) -> Config {
     Config {
         process,
         log,
+        admin,
         listeners,
         upstreams,
     }

@@ -1,12 +1,12 @@
 //! The command line: one type a verb, with the words of its `--help`. A wrong flag is a usage error, exit 2.
 
 use super::address::{self, Address};
+use super::admin::{self, AdminAddress};
 use super::hash_key::{self, HashKey};
 use super::model::{Balance, Mode, Workers};
 use super::probe::Probe;
 use super::{probe_flag, value, words, workers};
 use clap::{Args, Parser, Subcommand};
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
@@ -152,9 +152,9 @@ pub struct Run {
     /// Look at the backends: interval, rise, fall, timeout, type, port and default_down, times in milliseconds
     #[arg(long, value_name = "WORDS", value_parser = probe_flag::parse)]
     pub probe: Option<Probe>,
-    /// Refused: the admin address is not supported yet. Nothing can be in it.
-    #[arg(long, hide = true, value_parser = not_supported_yet)]
-    pub admin: Option<Infallible>,
+    /// Answer questions and take orders here: metrics, status, drain, reload
+    #[arg(long, value_name = "IP:PORT|unix:PATH", value_parser = admin::parse_admin_address)]
+    pub admin: Option<AdminAddress>,
 }
 
 /// The flags of `run` that say what a file would.
@@ -246,10 +246,6 @@ pub struct Map {
 pub struct Completions {
     /// Which shell
     pub shell: clap_complete::Shell,
-}
-
-fn not_supported_yet(_: &str) -> Result<Infallible, String> {
-    Err("not supported yet; remove the flag".to_owned())
 }
 
 /// `ADDR[,weight=N][,backup]`

@@ -1,5 +1,6 @@
 //! The configuration that the flags of `ringway run` stand for: one listener in front of one upstream.
 
+use super::admin::Admin;
 use super::cli::{BackendFlag, Cli, Run};
 use super::document::Once;
 use super::model::{Backend, Config, Listener, Log, Process, Upstream};
@@ -34,6 +35,7 @@ impl Config {
                 ..Process::default()
             },
             log: Log::default(),
+            admin: run.admin.clone().map(Admin::at),
             listeners: vec![Listener {
                 mode: run.mode,
                 ..listener
@@ -123,6 +125,22 @@ mod tests {
         "#;
         assert_eq!(
             Config::from_flags(&run).unwrap(),
+            Config::parse(file, "file").unwrap()
+        );
+    }
+
+    #[test]
+    fn the_admin_flag_means_what_the_same_table_means() {
+        let file = r#"
+            admin.listen = "unix:/run/admin.sock"
+            listener = [{ name = "default", listen = "127.0.0.1:1", upstream = "default" }]
+            [[upstream]]
+            name = "default"
+            backend = [{ address = "10.0.0.1:80" }]
+        "#;
+        let flags = "--listen 127.0.0.1:1 --backend 10.0.0.1:80 --admin unix:/run/admin.sock";
+        assert_eq!(
+            from_flags(flags).unwrap(),
             Config::parse(file, "file").unwrap()
         );
     }

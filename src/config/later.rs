@@ -16,8 +16,6 @@ enum Kind {
     Timeout,
     /// Bytes; none asks for nothing.
     Size,
-    /// A string; the empty one asks for nothing.
-    Text,
     /// A table, whose keys have rows of their own.
     Table,
 }
@@ -33,9 +31,6 @@ const fn later(path: &'static str, kind: Kind) -> Later {
 }
 
 const LATER: &[Later] = &[
-    later("admin", Kind::Table),
-    later("admin.listen", Kind::Text),
-    later("admin.token_file", Kind::Text),
     later("listener.max_age", Kind::Duration),
     later("listener.slow_client", Kind::Table),
     later("listener.slow_client.unsent", Kind::Size),
@@ -73,7 +68,6 @@ impl Kind {
             Self::Duration => quantity::duration_or_zero(value).map(|d| d == Duration::ZERO),
             Self::Timeout => quantity::timeout(value).map(|_| false),
             Self::Size => quantity::size(value, 0..=1 << 30).map(|bytes| bytes == 0),
-            Self::Text => value::text(value).map(str::is_empty),
             Self::Table if value.is_table() => Ok(false),
             Self::Table => Err(value::wrong_type(value, "a table")),
         }

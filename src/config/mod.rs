@@ -7,6 +7,7 @@
 //! bound?): the same text gives the same answer on every machine.
 
 mod address;
+mod admin;
 mod check;
 pub mod cli;
 mod document;
@@ -36,6 +37,7 @@ mod workers;
 
 pub use crate::balance::ip_hash::HashPrefix;
 pub use address::Address;
+pub use admin::{Admin, AdminAddress};
 pub use error::{Error, Errors, Place};
 pub use hash_key::HashKey;
 pub use host_pattern::HostPattern;

@@ -2,6 +2,7 @@
 //! with its meaning, its unit and its default; the defaults themselves stand in the constructors below.
 
 use super::address::Address;
+use super::admin::Admin;
 use super::hash_key::HashKey;
 use super::host_pattern::HostPattern;
 use super::networks::Networks;
@@ -21,6 +22,8 @@ pub struct Config {
     pub process: Process,
     /// `[log]`
     pub log: Log,
+    /// `[admin]`. Default none: nobody can ask.
+    pub admin: Option<Admin>,
     /// `[[listener]]`, at least one.
     pub listeners: Vec<Listener>,
     /// `[[upstream]]`, at least one.

@@ -1,6 +1,7 @@
 //! The effective configuration as TOML: every supported key with its value, defaults included. Reads back as the
 //! same configuration.
 
+use super::admin::Admin;
 use super::escapes::escaped;
 use super::model::{
     Access, Backend, Certificate, Config, Listener, ListenerTls, Log, Process, Route, Upstream,
@@ -28,6 +29,9 @@ impl Config {
         let mut out = Page::default();
         process(&mut out, &self.process);
         log(&mut out, &self.log);
+        if let Some(admin) = &self.admin {
+            self::admin(&mut out, admin);
+        }
         for listener in &self.listeners {
             self.listener(&mut out, listener);
         }
@@ -143,6 +147,13 @@ fn log(out: &mut Page, log: &Log) {
     out.key("level", string(LEVELS.name(log.level)));
     out.key("format", string(FORMATS.name(log.format)));
     out.key("access", access(&log.access));
+}
+
+fn admin(out: &mut Page, admin: &Admin) {
+    let token_file = admin.token_file.as_ref().map(|path| path.display());
+    out.table("[admin]");
+    out.key("listen", string(&admin.listen.to_string()));
+    out.key("token_file", condition(token_file.as_ref()));
 }
 
 fn upstream(out: &mut Page, upstream: &Upstream) {

@@ -3,13 +3,14 @@
 use super::address::{self, Address};
 use super::check::unique_name;
 use super::document::{Once, Table};
+use super::error::Errors;
 use super::hash_key::{self, HashKey};
 use super::model::{Backend, Upstream};
 use super::probe::probe;
 use super::ratio::ratio_or_off;
 use super::tls::upstream_tls;
 use super::value::Parsed;
-use super::{quantity, value, words};
+use super::{document, quantity, value, words};
 use crate::balance::ip_hash::HashPrefix;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -173,6 +174,21 @@ fn source_address(value: &DeValue) -> Parsed<IpAddr> {
                 value::quoted(text)
             )
         })
+}
+
+impl Backend {
+    /// What a weight may be.
+    pub const WEIGHTS: RangeInclusive<u16> = value::WEIGHTS;
+
+    /// Checks one backend's table on its own; `name` is what errors call the text.
+    ///
+    /// # Errors
+    /// Every mistake in the text, each with line, column and key.
+    pub fn parse(text: &str, name: &str) -> Result<Self, Errors> {
+        let read = |table: Table<'_>| backend(table, &mut Once::new());
+        let found = document::read(text, name, read)?;
+        Ok(found.expect("what has no mistake has an address"))
+    }
 }
 
 fn backend(mut table: Table<'_>, names: &mut Once<String>) -> Option<Backend> {

@@ -94,3 +94,32 @@ pub(super) const PROBE_TYPES: Words<ProbeType> = Words(&[
 ]);
 pub(super) const INITIAL_HEALTHS: Words<InitialHealth> =
     Words(&[("up", InitialHealth::Up), ("down", InitialHealth::Down)]);
+
+impl Balance {
+    /// The word in the file.
+    pub fn word(self) -> &'static str {
+        BALANCES.name(self)
+    }
+}
+
+impl AdminState {
+    /// The word in the file.
+    pub fn word(self) -> &'static str {
+        ADMIN_STATES.name(self)
+    }
+
+    /// What a word says.
+    ///
+    /// # Errors
+    /// Which words there are.
+    pub fn parse(word: &str) -> Result<Self, String> {
+        ADMIN_STATES.parse(word)
+    }
+}
+
+impl ProbeType {
+    /// The word in the file.
+    pub fn word(self) -> &'static str {
+        PROBE_TYPES.name(self)
+    }
+}

@@ -1,5 +1,6 @@
 //! How many connections this process can hold: RLIMIT_NOFILE, raised as far as it may be, shared out.
 
+use super::admin::VISITORS_MAX;
 use super::probe::IN_FLIGHT_MAX;
 use crate::config::Config;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -30,12 +31,13 @@ pub(crate) fn connections_max(configured: u64, descriptors: u64, sockets: u64) -
 }
 
 /// Descriptors of everything that is no connection: each worker's listening sockets, of which control keeps copies, its
-/// own, and probes.
+/// own, probes, and who asks the admin address.
 pub(crate) fn sockets(config: &Config, workers: usize) -> u64 {
     let addresses: usize = config.listeners.iter().map(|l| l.listen.len()).sum();
     let probed = config.upstreams.iter().filter(|it| it.probe.is_some());
     let probes: usize = probed.map(|it| it.backends.len()).sum();
-    (workers * (2 * addresses + 4) + probes.min(IN_FLIGHT_MAX)) as u64
+    let visitors = config.admin.as_ref().map_or(0, |_| VISITORS_MAX);
+    (workers * (2 * addresses + 4) + probes.min(IN_FLIGHT_MAX) + visitors) as u64
 }
 
 /// Descriptors that so many connections need.

@@ -2,10 +2,13 @@
 //! their counters alone; nothing here is on the path of a byte.
 
 mod access_log;
+mod admin;
 mod backends;
 mod certificates;
+pub mod command;
 pub(crate) mod cpus;
 mod difference;
+mod history;
 pub(crate) mod limits;
 mod load;
 mod logging;
@@ -19,6 +22,7 @@ mod pulse;
 pub mod reload;
 mod resolve;
 pub mod room;
+mod serve;
 mod signals;
 mod state;
 pub mod status_page;
@@ -31,6 +35,7 @@ pub use reload::Source;
 
 use crate::config::{Config, Errors};
 use crate::tls::Material;
+use admin::Admin;
 use passed::Passed;
 use std::path::Path;
 use std::process::ExitCode;
@@ -97,8 +102,12 @@ pub fn run(
     for line in advice(&config) {
         tracing::warn!("{line}");
     }
+    let admin = match config.admin.as_ref().map(Admin::start).transpose() {
+        Ok(admin) => admin,
+        Err(refusal) => return refusal.report(),
+    };
     match Proxy::start_on(config, tls, Passed::from_env()) {
-        Ok(proxy) => signals::serve(proxy, source),
+        Ok(proxy) => serve::serve(proxy, source, admin),
         Err(refusal) => {
             tracing::error!("{refusal}");
             ExitCode::from(EX_OSERR)

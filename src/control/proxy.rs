@@ -1,6 +1,7 @@
 //! A running proxy: its threads, where it listens, and how to tell it to stop.
 
 mod apply;
+mod change;
 mod look;
 
 use super::access_log::AccessLog;
@@ -19,7 +20,7 @@ use crate::ring::{RecvMode, SetupError, Sock, Time, Uring, UringConfig, recv_mod
 use crate::tls::{Material, Mistakes};
 use crate::upstream::Snapshot;
 use crate::worker::{
-    self, Board, Ear, Handover, Life, Limits, Mailbox, Message, Post, Setup, Stats, Worker,
+    self, Board, Ear, Handover, Life, Limits, Mailbox, Post, Setup, Stats, Worker,
 };
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -194,10 +195,11 @@ impl Proxy {
         Ok(())
     }
 
-    /// Says in the log that it is ready, and where.
-    pub fn announce(&self) {
+    /// Says in the log that it is ready, and where; and where it is asked.
+    pub fn announce(&self, admin: Option<&str>) {
         tracing::info!(
             listeners = self.listening(),
+            admin,
             workers = self.cpus.len(),
             cpus = ?self.cpus,
             recv = %self.recv,
@@ -281,11 +283,6 @@ impl Proxy {
         certificates::watch(|| self.tls()).await
     }
 
-    /// Says that it is about to stop, while it still takes clients.
-    pub fn leave(&self) {
-        self.phase.set(Phase::Leaving);
-    }
-
     /// Whether every worker has shown within the last three seconds that it turns. Where nobody
     /// [asks](Self::watch_workers), nothing else was found.
     pub fn alive(&self) -> bool {
@@ -295,14 +292,6 @@ impl Proxy {
     /// Asks the workers whether they turn, says so in the log, and feeds systemd's watchdog while they do, for ever.
     pub async fn watch_workers(&self, systemd: &Systemd) -> Infallible {
         pulse::watch(&self.pulse, systemd).await
-    }
-
-    /// Stops accepting; ends the open connections evenly `over` this long, what is left at the `deadline`.
-    pub fn drain(&self, over: Duration, deadline: Duration) {
-        self.phase.set(Phase::Draining);
-        self.shared.state.borrow_mut().let_go();
-        let drain = || Message::Drain { over, deadline };
-        self.shared.posts.iter().for_each(|post| post.post(drain()));
     }
 
     /// Waits until every worker has ended, without blocking the runtime.
@@ -324,7 +313,6 @@ impl Proxy {
     }
 }
 
-/// Binds everything: for each worker its sockets, and what was bound.
 /// What each worker is to listen with: the door, the listener's number, the socket.
 type Ears = Vec<Vec<(usize, u16, OwnedFd)>>;
 

@@ -1,10 +1,12 @@
 //! What a running proxy goes by, and where it listens. Changes with each reload; nothing else here does.
 
+use crate::config::Listener;
 use crate::ring::Time;
 use crate::upstream::{Snapshot, Upstream};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 /// What the control thread knows that changes while the process runs.
 #[derive(Debug)]
@@ -75,6 +77,28 @@ impl State {
         for door in self.doors.iter_mut().flatten() {
             door.sockets.clear();
         }
+    }
+
+    /// Listens again after [`let_go`](Self::let_go), at these doors in the order of [`bound`](Self::bound): what each worker is
+    /// to listen with.
+    pub(super) fn reopen(
+        &mut self,
+        opened: Vec<Door>,
+        cpus: &[usize],
+    ) -> io::Result<Vec<Vec<(usize, u16, OwnedFd)>>> {
+        let mut ears: Vec<_> = cpus.iter().map(|_| Vec::new()).collect();
+        let places = self.doors.iter_mut().enumerate();
+        let open = places.filter_map(|(at, door)| Some((at, door.as_mut()?)));
+        for ((at, door), new) in open.zip(opened) {
+            door.sockets = new.sockets;
+            door.share_out(at, &mut ears)?;
+        }
+        Ok(ears)
+    }
+
+    /// What the listener of this number goes by.
+    pub(super) fn rules(&self, number: u16) -> Arc<Listener> {
+        Arc::clone(&self.snapshot.sites[usize::from(number)].rules)
     }
 
     pub(super) fn upstream(&self, name: &str) -> Option<&Upstream> {

@@ -130,6 +130,10 @@ pub struct BackendView {
     pub connects: Distribution,
     /// How often failed dials took it out.
     pub ejections_total: u64,
+    /// Bytes from clients.
+    pub bytes_up: u64,
+    /// Bytes from it.
+    pub bytes_down: u64,
     /// What is known from probes, if it is probed.
     pub probe: Option<ProbeView>,
 }

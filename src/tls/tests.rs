@@ -5,9 +5,7 @@ mod authority;
 
 use super::staple::tests::made;
 use super::{Client, Leaf, Material, MaterialError, Server, client, server};
-use crate::config::{
-    Address, Backend, Certificate, Config, ListenerTls, TlsVersion, UpstreamTls,
-};
+use crate::config::{Address, Backend, Certificate, Config, ListenerTls, TlsVersion, UpstreamTls};
 use authority::{Authority, Pair};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;

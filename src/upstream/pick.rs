@@ -115,6 +115,7 @@ mod tests {
         let config = Config {
             process: Process::default(),
             log: Log::default(),
+            admin: None,
             listeners: vec![Listener::new("l".to_owned(), Vec::new(), 0)],
             upstreams: vec![settings],
         };

@@ -251,6 +251,7 @@ mod tests {
     use crate::ring::{Sock, Time};
     use std::io::Read;
     use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
 
     const DRAIN: Message = Message::Drain {
         over: Duration::ZERO,

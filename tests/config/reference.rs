@@ -51,6 +51,7 @@ fn documented() -> BTreeSet<(String, String)> {
 #[test]
 fn the_reference_has_every_key_with_its_default() {
     let required = [
+        "admin.listen",
         "listener.name",
         "listener.listen",
         "listener.route.upstream",
@@ -63,6 +64,7 @@ fn the_reference_has_every_key_with_its_default() {
     let tls = "[listener.tls]\ncertificates = [{ cert = 'a.pem', key = 'a.key' }]\n";
     let listener = format!("{tls}{route}[[upstream]]");
     let text = MINIMAL.replacen("[[upstream]]", &listener, 1);
+    let text = format!("admin.listen = \"127.0.0.1:9090\"\n{text}");
     // Between them, these types of probes have every key that a probe can have.
     let types = ["'http'", "'websocket'", "'send_expect'\nexpect = 'a'"];
     let effective = types.into_iter().flat_map(|probe_type| {

@@ -8,8 +8,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use ringway::config::{
-    AcceptProxy, Access, Config, Format, Forwarded, HashKey, HostPattern, Listener, Log, Mode,
-    Networks, Process, Rate, Relay, Route, Workers,
+    AcceptProxy, Access, Admin, AdminAddress, Config, Format, Forwarded, HashKey, HostPattern,
+    Listener, Log, Mode, Networks, Process, Rate, Relay, Route, Workers,
 };
 use ringway::ring::Keepalive;
 use std::collections::BTreeSet;
@@ -58,6 +58,15 @@ fn processes() -> impl Strategy<Value = Process> {
             resolvers,
         },
     )
+}
+
+fn admins() -> impl Strategy<Value = Admin> {
+    let listen = prop_oneof![
+        addresses().prop_map(AdminAddress::Tcp),
+        "/[ -~]{1,100}".prop_map(|path| AdminAddress::Unix(path.into())),
+    ];
+    let token_file = option::of("/[ -~]{1,100}".prop_map(Into::into));
+    (listen, token_file).prop_map(|(listen, token_file)| Admin { listen, token_file })
 }
 
 fn logs() -> impl Strategy<Value = Log> {
@@ -209,10 +218,11 @@ fn configurations() -> impl Strategy<Value = Config> {
     (
         processes(),
         logs(),
+        option::of(admins()),
         vec(listeners(), 1..4),
         vec(upstreams(), 1..4),
     )
-        .prop_map(|(process, log, mut listeners, mut upstreams)| {
+        .prop_map(|(process, log, admin, mut listeners, mut upstreams)| {
             let mut addresses = BTreeSet::new();
             let (mut names, mut upstream_names) = (BTreeSet::new(), BTreeSet::new());
             upstreams.retain(|upstream| upstream_names.insert(upstream.name.clone()));
@@ -228,6 +238,7 @@ fn configurations() -> impl Strategy<Value = Config> {
             Config {
                 process,
                 log,
+                admin,
                 listeners,
                 upstreams,
             }

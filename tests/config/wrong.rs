@@ -578,7 +578,19 @@ const WRONG: &[(&str, &str)] = &[
         "5:1: listener[0].slow_client: not supported yet",
     ),
     (
-        minimal!("[admin]\nlisten = \"127.0.0.1:9090\"\n"),
-        "9:2: admin: not supported yet; remove it",
+        minimal!("[admin]\ntoken_file = \"/etc/token\"\n"),
+        "9:1: admin.listen: is missing; write an address",
+    ),
+    (
+        minimal!("[admin]\nlisten = \"unix:\"\n"),
+        "10:10: admin.listen: \"unix:\" is not the path of a socket",
+    ),
+    (
+        minimal!("[admin]\nlisten = \"/run/admin.sock\"\n"),
+        "10:10: admin.listen: \"/run/admin.sock\" ",
+    ),
+    (
+        minimal!("[admin]\nlisten = \"127.0.0.1:9090\"\ntoken = \"x\"\n"),
+        "11:1: admin.token: unknown key; this table takes",
     ),
 ];

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admin; //     status and orders over HTTP
 mod admission; // who is let in
 mod certificates; // files of TLS while the proxy runs
 mod dialing; //   which backend, and what when it does not answer

@@ -226,9 +226,7 @@ fn an_authority_that_is_replaced_counts_for_the_next_probe() {
     let client = Arc::new(Client::load(&believing(&authority)).unwrap());
     let probing = Probing::start();
     let probed = probing.add(with(target(page(), openssl.address), |settings| {
-        let name = client
-            .current()
-            .server_name(&Backend::new(openssl.address));
+        let name = client.current().server_name(&Backend::new(openssl.address));
         let client = Arc::clone(&client);
         settings.tls = Some(Tls { client, name });
     }));

@@ -77,6 +77,7 @@ fn draw_config(chance: &mut Chance) -> (Config, Vec<Range<usize>>) {
     let mut config = Config {
         process: Process::default(),
         log: Log::default(),
+        admin: None,
         listeners: Vec::new(),
         upstreams: Vec::new(),
     };

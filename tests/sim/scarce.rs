@@ -47,6 +47,7 @@ fn config() -> Config {
     Config {
         process: Process::default(),
         log: Log::default(),
+        admin: None,
         listeners: vec![rules("flood", 0), rules("echo", 1)],
         upstreams: vec![upstream("flood", 1), upstream("echo", 2)],
     }

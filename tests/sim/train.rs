@@ -69,6 +69,7 @@ impl Relay {
         let config = Config {
             process: Process::default(),
             log: Log::default(),
+            admin: None,
             listeners: vec![Listener::new("l".into(), Vec::new(), 0)],
             upstreams: vec![Upstream::new("u".into(), vec![Backend::new(address)])],
         };

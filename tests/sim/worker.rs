@@ -66,6 +66,7 @@ pub(crate) fn furnish(world: &mut World, haste: Haste, workers: usize) -> Furnis
     let mut config = Config {
         process: Process::default(),
         log: Log::default(),
+        admin: None,
         listeners: Vec::new(),
         upstreams: (0..upstreams).map(upstream).collect(),
     };

@@ -14,6 +14,7 @@
     reason = "the code around a test fails by panicking, as the test does"
 )]
 
+mod admin;
 mod authority;
 mod dns;
 mod peer;
@@ -22,6 +23,7 @@ pub(crate) mod procfs;
 mod proxy;
 pub(crate) mod wait;
 
+pub(crate) use admin::Admin;
 pub(crate) use authority::{Authority, Pair};
 pub(crate) use dns::{Dns, Mood};
 pub(crate) use peer::{Backend, End, Peer, echo, pattern};

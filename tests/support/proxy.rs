@@ -2,7 +2,7 @@
 
 use super::peer::Peer;
 use super::wait::{self, PATIENCE};
-use super::{Backend, procfs};
+use super::{Admin, Backend, procfs};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -87,6 +87,11 @@ impl Setup {
     pub(crate) fn more(mut self, toml: &str) -> Self {
         self.more.push_str(toml);
         self
+    }
+
+    /// With an admin address on a free port.
+    pub(crate) fn admin(self) -> Self {
+        self.more("[admin]\nlisten = \"127.0.0.1:0\"\n")
     }
 
     /// RLIMIT_NOFILE, soft and hard.
@@ -293,6 +298,14 @@ impl Proxy {
     pub(crate) fn address_of(&self, listener: &str) -> SocketAddr {
         let found = self.listeners.iter().find(|(name, _)| name == listener);
         found.expect("a listener of that name").1
+    }
+
+    /// Where it is asked, as its line `ready` says.
+    #[track_caller]
+    pub(crate) fn admin(&self) -> Admin {
+        let line = self.await_line("\"ready\"");
+        let event: Value = serde_json::from_str(&line).unwrap();
+        Admin::at(event["admin"].as_str().expect("it has an admin address"))
     }
 
     /// A client of the first listener.

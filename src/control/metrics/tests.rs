@@ -78,6 +78,8 @@ fn worker(cpu: usize) -> WorkerView {
 
 fn backend(now: Time) -> BackendView {
     BackendView {
+        bytes_up: 0,
+        bytes_down: 0,
         admin: AdminState::Drain,
         standing: Standing::Drain,
         health: State::Up,

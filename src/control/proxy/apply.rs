@@ -226,6 +226,7 @@ fn keep(old: &Config, new: &mut Config) -> Vec<String> {
         "log.format",
         &mut kept,
     );
+    keep_one(&old.admin, &mut new.admin, "admin", &mut kept);
     keep_one(
         &old.log.access,
         &mut new.log.access,

@@ -59,6 +59,8 @@ impl Proxy {
     fn upstream_view(&self, upstream: &Upstream, now: Time) -> UpstreamView {
         let settings = upstream.settings();
         let view = |backend: &Arc<Member>| BackendView {
+            bytes_up: backend.bytes().0,
+            bytes_down: backend.bytes().1,
             admin: backend.admin(),
             standing: backend.standing(now),
             health: backend.health(now),

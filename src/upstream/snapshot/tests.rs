@@ -22,6 +22,7 @@ fn config(listeners: &[&str], upstreams: Vec<Settings>) -> Arc<Config> {
     Arc::new(Config {
         process: Process::default(),
         log: Log::default(),
+        admin: None,
         listeners: listeners.iter().map(listener).collect(),
         upstreams,
     })

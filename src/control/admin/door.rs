@@ -1,0 +1,228 @@
+//! Where requests come in: a TCP address, or a Unix socket whose file comes and goes with the process.
+
+use super::access::Peer;
+use crate::config::AdminAddress;
+use std::fmt;
+use std::fs::{self, Permissions};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use tokio::net;
+
+/// Owner and group may connect, nobody else.
+const SOCKET_MODE: u32 = 0o660;
+
+/// A bound address.
+#[derive(Debug)]
+pub(super) enum Door {
+    Tcp(TcpListener, SocketAddr),
+    Unix(UnixListener, SocketFile),
+}
+
+/// Removed with its owner, unless it is somebody else's by then.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// Device and inode: a process that took over has another one at this path.
+    identity: (u64, u64),
+}
+
+impl Door {
+    /// Binds the address.
+    ///
+    /// # Errors
+    /// What was refused, and what to do about it.
+    pub(super) fn open(address: &AdminAddress) -> Result<Self, String> {
+        let opened = match address {
+            AdminAddress::Tcp(address) => tcp(*address),
+            AdminAddress::Unix(path) => unix(path),
+        };
+        opened.map_err(|e| {
+            let fix = fix(address, &e);
+            format!("admin.listen: cannot listen on {address}: {e}; fix: {fix}")
+        })
+    }
+
+    /// The same inside the runtime.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    pub(super) fn listen(&self) -> io::Result<Listening> {
+        Ok(match self {
+            Self::Tcp(listener, _) => {
+                Listening::Tcp(net::TcpListener::from_std(listener.try_clone()?)?)
+            }
+            Self::Unix(listener, _) => {
+                Listening::Unix(net::UnixListener::from_std(listener.try_clone()?)?)
+            }
+        })
+    }
+}
+
+impl fmt::Display for Door {
+    /// As the configuration would have it, with the port that the system chose.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(_, address) => write!(f, "{address}"),
+            Self::Unix(_, file) => write!(f, "unix:{}", file.path.display()),
+        }
+    }
+}
+
+fn tcp(address: SocketAddr) -> io::Result<Door> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let bound = listener.local_addr()?;
+    Ok(Door::Tcp(listener, bound))
+}
+
+fn unix(path: &Path) -> io::Result<Door> {
+    clear(path)?;
+    let listener = UnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
+    fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
+    let file = SocketFile {
+        path: path.to_owned(),
+        identity: identity(path)?,
+    };
+    Ok(Door::Unix(listener, file))
+}
+
+/// Takes away a socket that nobody listens on any more. Anything else that is there stays, and binding says so.
+fn clear(path: &Path) -> io::Result<()> {
+    let is_socket = |meta: fs::Metadata| meta.file_type().is_socket();
+    if !fs::symlink_metadata(path).is_ok_and(is_socket) {
+        return Ok(());
+    }
+    match UnixStream::connect(path) {
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let meta = fs::symlink_metadata(path)?;
+    Ok((meta.dev(), meta.ino()))
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+            // Nobody is harmed by a file that stays: the next process replaces it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn fix(address: &AdminAddress, error: &io::Error) -> &'static str {
+    match (address, error.kind()) {
+        (AdminAddress::Tcp(_), io::ErrorKind::AddrInUse) => {
+            "another program listens there; `ss -ltnp` names it"
+        }
+        (AdminAddress::Tcp(_), io::ErrorKind::AddrNotAvailable) => {
+            "no interface has this address; check `ip address`"
+        }
+        (AdminAddress::Tcp(_), io::ErrorKind::PermissionDenied) => "choose a port from 1024 up",
+        (AdminAddress::Unix(_), io::ErrorKind::AddrInUse) => {
+            "another process answers there, or the path is no socket; `ss -lxp` names who listens"
+        }
+        (AdminAddress::Unix(_), io::ErrorKind::NotFound) => {
+            "create its directory (RuntimeDirectory= in the unit)"
+        }
+        (AdminAddress::Unix(_), io::ErrorKind::PermissionDenied) => {
+            "let this user write in its directory"
+        }
+        (AdminAddress::Tcp(_) | AdminAddress::Unix(_), _) => "see bind(2)",
+    }
+}
+
+/// A bound address that is waited for.
+pub(super) enum Listening {
+    Tcp(net::TcpListener),
+    Unix(net::UnixListener),
+}
+
+/// A client of it.
+pub(super) enum Caller {
+    Tcp(net::TcpStream, Peer),
+    Unix(net::UnixStream),
+}
+
+impl Listening {
+    /// Waits for the next client. Dropped half way, it loses none.
+    pub(super) async fn accept(&self) -> io::Result<Caller> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                // Answers are one write each: nothing is gained by waiting for more.
+                let _ = stream.set_nodelay(true);
+                let is_ours = address.ip().to_canonical().is_loopback();
+                let peer = if is_ours {
+                    Peer::Loopback
+                } else {
+                    Peer::Remote
+                };
+                Ok(Caller::Tcp(stream, peer))
+            }
+            Self::Unix(listener) => Ok(Caller::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(path: &Path) -> Result<Door, String> {
+        Door::open(&AdminAddress::Unix(path.to_owned()))
+    }
+
+    #[test]
+    fn a_socket_is_for_owner_and_group_and_goes_with_its_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        let door = at(&path).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, SOCKET_MODE);
+        assert_eq!(door.to_string(), format!("unix:{}", path.display()));
+        drop(door);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_socket_that_nobody_listens_on_is_replaced_and_one_that_answers_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "std leaves the file");
+        let first = at(&path).unwrap();
+        let refused = at(&path).unwrap_err();
+        assert!(refused.contains("another process answers"), "{refused}");
+        drop(first);
+    }
+
+    #[test]
+    fn what_is_no_socket_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notes.txt");
+        fs::write(&path, "precious").unwrap();
+        assert!(at(&path).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_process_that_took_the_path_over_keeps_its_socket() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        let old = at(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        // Keeps the first one's inode from being used again at once.
+        fs::write(dir.path().join("other"), "").unwrap();
+        let new = UnixListener::bind(&path).unwrap();
+        drop(old);
+        assert!(path.exists());
+        drop(new);
+    }
+}

@@ -1,0 +1,296 @@
+//! The control thread: one tokio-uring runtime in which signals and commands are answered one after the other, and beside
+//! them everything that goes on by itself.
+
+use super::Proxy;
+use super::admin::Admin;
+use super::command::{self, Answer, Asked, Command, Kind, Refusal};
+use super::history::History;
+use super::reload::Source;
+use super::signals::{Signals, Wish};
+use super::systemd::Systemd;
+use crate::ring::Time;
+use std::convert::Infallible;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::sync::mpsc::Receiver;
+
+/// How often systemd is told how far a drain is.
+const PROGRESS: Duration = Duration::from_secs(1);
+
+/// How serving ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    /// Nobody is left.
+    Drained,
+    /// Somebody would not wait.
+    AtOnce,
+}
+
+/// Says that it is ready, serves until SIGTERM or SIGINT, drains, and says how to exit. A second of these ends the process at once.
+pub(super) fn serve(proxy: Proxy, source: &Source, admin: Option<Admin>) -> ExitCode {
+    let systemd = Systemd::from_env();
+    let outcome = tokio_uring::start(attend(&proxy, source, admin, &systemd));
+    match outcome {
+        Ok(End::Drained) => {
+            proxy.join();
+            tracing::info!("stopped");
+            ExitCode::SUCCESS
+        }
+        // Workers are still at it: nobody waits for them.
+        Ok(End::AtOnce) => std::process::exit(0),
+        Err(e) => {
+            tracing::error!("cannot listen for signals: {e}");
+            ExitCode::from(super::EX_OSERR)
+        }
+    }
+}
+
+async fn attend(
+    proxy: &Proxy,
+    source: &Source,
+    admin: Option<Admin>,
+    systemd: &Systemd,
+) -> std::io::Result<End> {
+    let mut signals = Signals::listen()?;
+    let history = History::default();
+    let (orders, queue) = command::channel();
+    let at = admin.as_ref().map(|admin| admin.address().to_string());
+    // Not before: who sees `ready` may send a signal, which would kill a process that does not listen yet.
+    proxy.announce(at.as_deref());
+    systemd.ready(&format!("serving {}", proxy.listening()));
+    let answering = async {
+        match &admin {
+            Some(admin) => admin.serve(proxy, &history, &orders).await,
+            None => std::future::pending::<Infallible>().await,
+        }
+    };
+    let mut course = Course::new(proxy, source, systemd);
+    tokio::select! {
+        end = course.run(&mut signals, queue) => Ok(end),
+        never = proxy.watch_workers(systemd) => match never {},
+        never = proxy.watch_load() => match never {},
+        never = proxy.watch_backends() => match never {},
+        never = proxy.watch_certificates() => match never {},
+        never = proxy.watch_names() => match never {},
+        never = proxy.watch_ports() => match never {},
+        never = history.watch(proxy) => match never {},
+        never = answering => match never {},
+    }
+}
+
+/// Where the process stands, and who wanted it so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Serving,
+    /// Listeners close then. Whether the process ends after it.
+    Leaving {
+        until: Time,
+        ends: bool,
+    },
+    Draining {
+        ends: bool,
+    },
+}
+
+/// The one place where changes are made.
+struct Course<'a> {
+    proxy: &'a Proxy,
+    source: &'a Source,
+    systemd: &'a Systemd,
+    stage: Stage,
+}
+
+impl<'a> Course<'a> {
+    fn new(proxy: &'a Proxy, source: &'a Source, systemd: &'a Systemd) -> Self {
+        Self {
+            proxy,
+            source,
+            systemd,
+            stage: Stage::Serving,
+        }
+    }
+
+    async fn run(&mut self, signals: &mut Signals, mut orders: Receiver<Asked>) -> End {
+        loop {
+            let leaves = self.leaves_in();
+            let progress = sleep(self.is_draining().then_some(PROGRESS));
+            tokio::select! {
+                wish = signals.next() => match wish {
+                    Wish::End if self.is_ending() => {
+                        tracing::warn!(cut = self.proxy.open(), "second signal: ending at once");
+                        return End::AtOnce;
+                    }
+                    Wish::End => self.drain(true),
+                    Wish::Reload => {
+                        let done = self.carry_out(Command::Reload).await;
+                        log("SIGHUP", &Command::Reload, &done);
+                    }
+                    Wish::Upgrade => {
+                        tracing::warn!("SIGUSR2 ignored: upgrade is not supported yet");
+                    }
+                },
+                Some(Asked { command, answer }) = orders.recv() => {
+                    let done = self.carry_out(command.clone()).await;
+                    log("admin", &command, &done);
+                    // Who asked may be gone.
+                    let _ = answer.send(done);
+                }
+                () = sleep(leaves) => self.on_left(),
+                () = self.proxy.finished() => return End::Drained,
+                () = progress => self.tell_progress(),
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, command: Command) -> Answer {
+        match command {
+            Command::Drain => {
+                self.drain(false);
+                Ok("draining".to_owned())
+            }
+            Command::Undrain => self.undrain().await,
+            Command::SetState { backend, state } => {
+                self.proxy.set_admin(&backend, state)?;
+                Ok(format!("{backend} is {}", state.word()))
+            }
+            Command::SetWeight { backend, weight } => {
+                self.proxy.set_weight(&backend, weight).await?;
+                Ok(format!("{backend} has weight {weight}"))
+            }
+            Command::AddBackend { upstream, backend } => {
+                let name = backend.name.clone();
+                self.proxy.add_backend(&upstream, backend).await?;
+                Ok(format!("{upstream}/{name} is added"))
+            }
+            Command::RemoveBackend(backend) => {
+                self.proxy.remove_backend(&backend).await?;
+                Ok(format!("{backend} is removed; its connections go on"))
+            }
+            Command::Reload => self.reload().await,
+        }
+    }
+
+    async fn reload(&self) -> Answer {
+        self.systemd.reloading(Time::read_clock());
+        let outcome = self.proxy.reload(self.source).await;
+        self.systemd
+            .ready(&format!("serving {}", self.proxy.listening()));
+        outcome.map_err(|mistakes| Refusal::new(Kind::Wrong, mistakes))
+    }
+
+    /// Has `systemctl status` show how far the drain is.
+    fn tell_progress(&self) {
+        let open = self.proxy.open();
+        self.systemd
+            .status(&format!("draining, open connections: {open}"));
+    }
+
+    fn is_draining(&self) -> bool {
+        match self.stage {
+            Stage::Serving => false,
+            Stage::Leaving { .. } | Stage::Draining { .. } => true,
+        }
+    }
+
+    fn is_ending(&self) -> bool {
+        match self.stage {
+            Stage::Serving => false,
+            Stage::Leaving { ends, .. } | Stage::Draining { ends } => ends,
+        }
+    }
+
+    /// Begins to drain, or has a drain that was begun end the process.
+    fn drain(&mut self, ends: bool) {
+        let config = self.proxy.config();
+        let process = &config.process;
+        if ends {
+            self.systemd
+                .stopping(process.drain_delay + process.drain_deadline);
+        }
+        match &mut self.stage {
+            Stage::Serving => {
+                say_draining(self.proxy);
+                self.proxy.leave();
+                self.tell_progress();
+                let until = Time::read_clock() + process.drain_delay;
+                self.stage = Stage::Leaving { until, ends };
+                if process.drain_delay.is_zero() {
+                    self.on_left();
+                }
+            }
+            Stage::Leaving { ends: after, .. } => *after |= ends,
+            Stage::Draining { ends: after } => {
+                *after |= ends;
+                if ends {
+                    self.close();
+                }
+            }
+        }
+    }
+
+    /// The delay is over.
+    fn on_left(&mut self) {
+        if let Stage::Leaving { ends, .. } = self.stage {
+            self.stage = Stage::Draining { ends };
+            self.close();
+        }
+    }
+
+    fn close(&self) {
+        let config = self.proxy.config();
+        let process = &config.process;
+        let (over, deadline) = (process.drain_over, process.drain_deadline);
+        if self.is_ending() {
+            self.proxy.drain(over, deadline);
+        } else {
+            self.proxy.pause(over, deadline);
+        }
+    }
+
+    async fn undrain(&mut self) -> Answer {
+        if self.is_ending() {
+            let message = "a signal asked the process to end, which is not taken back";
+            return Err(Refusal::new(Kind::Conflict, message));
+        }
+        self.proxy.resume().await?;
+        self.stage = Stage::Serving;
+        self.systemd
+            .status(&format!("serving {}", self.proxy.listening()));
+        Ok("serving".to_owned())
+    }
+
+    fn leaves_in(&self) -> Option<Duration> {
+        match self.stage {
+            Stage::Leaving { until, .. } => Some(until - Time::read_clock()),
+            Stage::Serving | Stage::Draining { .. } => None,
+        }
+    }
+}
+
+async fn sleep(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn say_draining(proxy: &Proxy) {
+    let config = proxy.config();
+    let process = &config.process;
+    tracing::info!(
+        open = proxy.open(),
+        per_worker = ?proxy.connections(),
+        handed_over = proxy.handed_over(),
+        delay = ?process.drain_delay,
+        over = ?process.drain_over,
+        deadline = ?process.drain_deadline,
+        "draining"
+    );
+}
+
+fn log(by: &str, command: &Command, answer: &Answer) {
+    match answer {
+        Ok(done) => tracing::info!(by, ?command, done, "command"),
+        Err(refusal) => tracing::warn!(by, ?command, %refusal, "command refused"),
+    }
+}
