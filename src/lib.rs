@@ -40,6 +40,9 @@ pub mod worker;
 // The slow side: signals, probes, names of backends, access log, start and stop.
 pub mod control;
 
+// The verbs that talk to a running proxy over its admin address.
+pub mod remote;
+
 // `ringway demo`.
 pub mod demo;
 

@@ -7,6 +7,7 @@ use ringway::control::{self, Loaded, Source};
 use ringway::demo;
 use ringway::doctor;
 use ringway::import::{self, ImportError};
+use ringway::remote::{self, Asked};
 use std::fs;
 use std::io::{self, Write};
 use std::num::NonZeroU64;
@@ -29,6 +30,15 @@ fn main() -> ExitCode {
         }
         Verb::Demo(args) => return demo::run(&args),
         Verb::Doctor(args) => return doctor(&args).unwrap_or_else(Failure::report),
+        Verb::Status(args) => return remote::status(&args),
+        Verb::Top(args) => return remote::top(&args),
+        Verb::Drain(target) => return remote::change(&target, &Asked::Drain),
+        Verb::Undrain(target) => return remote::change(&target, &Asked::Undrain),
+        Verb::Reload(target) => return remote::change(&target, &Asked::Reload),
+        Verb::Backend(args) => {
+            return remote::change(&args.target, &Asked::Backend(args.clone()));
+        }
+        Verb::Kill(args) => return remote::change(&args.target, &Asked::Kill(args.id)),
         Verb::Map(args) => map(&args),
         Verb::Validate(args) => validate(&args),
         Verb::ImportNginx(args) => return import_nginx(&args).unwrap_or_else(Failure::report),

@@ -24,7 +24,7 @@ const LAYERS: &[&[&str]] = &[
     &["conn"],
     &["worker"],
     &["control"],
-    &["demo", "doctor", "import"],
+    &["demo", "doctor", "import", "remote"],
     &["lib", "main"],
 ];
 

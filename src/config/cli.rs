@@ -12,6 +12,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
 pub use super::man::{completions, man};
+pub use super::verbs::{Change, ChangeBackend, Kill, Status, Target, Top};
 
 /// What the process ends with (sysexits.h); 0 is fine and 2 is clap's, for usage.
 pub mod exit {
@@ -57,6 +58,24 @@ pub enum Verb {
     /// Say what stands between this machine and the wanted load
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(Doctor),
+    /// Show what a running proxy does
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(Status),
+    /// Watch a running proxy: rates by backend and by worker
+    #[command(after_help = TOP_EXAMPLES)]
+    Top(Top),
+    /// Have a running proxy take no more clients and end those that it has; it stays
+    #[command(after_help = DRAIN_EXAMPLES)]
+    Drain(Target),
+    /// Have a drained proxy take clients again
+    Undrain(Target),
+    /// Have a running proxy read its configuration again
+    Reload(Target),
+    /// Change what a running proxy wants of a backend
+    #[command(after_help = BACKEND_EXAMPLES)]
+    Backend(ChangeBackend),
+    /// Close a connection of a running proxy
+    Kill(Kill),
     /// Print which backend each hash key goes to, and the table's fingerprint
     #[command(after_help = MAP_EXAMPLES)]
     Map(Map),
@@ -117,6 +136,28 @@ Examples:
 
 What cannot be carried over is named on standard error and in the output, with file, line and what to do.
 Exit codes: 0 all is carried over, 1 something is not, 78 the file cannot be read or has nothing to convert.";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  ringway status
+  ringway status --admin unix:/run/ringway/admin.sock --json";
+
+const TOP_EXAMPLES: &str = "\
+Examples:
+  ringway top
+  ringway top --once --json";
+
+const DRAIN_EXAMPLES: &str = "\
+Examples:
+  ringway drain && ringway status
+  ringway drain --admin unix:/run/ringway/admin.sock --token-file /etc/ringway/token
+
+What SIGTERM does, except that the process stays: `ringway undrain` takes it back.";
+
+const BACKEND_EXAMPLES: &str = "\
+Examples:
+  ringway backend feed 10.0.0.1:8080 drain
+  ringway backend feed 10.0.0.1:8080 weight=5";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:

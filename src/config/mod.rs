@@ -31,6 +31,7 @@ mod spot;
 mod tls;
 mod upstream;
 mod value;
+mod verbs;
 mod warnings;
 mod words;
 mod workers;
