@@ -20,9 +20,25 @@ pub(super) struct Dial {
     /// Among the upstream's backends.
     hash: u64,
     tried: ArrayVec<u16, TRIES_MAX>,
+    /// Dials so far, at most [`TRIES_MAX`].
+    tries: u8,
+    /// Whether the backend that is dialed now can be dialed from another address of ours as well.
+    from_elsewhere: Elsewhere,
     failed: Option<(DialFailure, Errno)>,
     attempt: Time,
     cancelled: Cancelled,
+}
+
+/// Whether a backend is dialed a second time when the address that it is dialed from has no port left for it, or is not
+/// there: once in a connection, so that other backends are tried too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Elsewhere {
+    /// There is one address alone.
+    Nowhere,
+    /// There are others.
+    Possible,
+    /// That has been done.
+    Done,
 }
 
 /// Whether the dial in flight was asked to end, and what for.
@@ -51,6 +67,8 @@ impl Dial {
             client,
             hash,
             tried: ArrayVec::new(),
+            tries: 0,
+            from_elsewhere: Elsewhere::Nowhere,
             failed: None,
             attempt: now,
             cancelled: Cancelled::No,
@@ -67,17 +85,25 @@ impl Dial {
         cx: &mut Cx<'_>,
     ) -> Result<Arc<Member>, Outcome> {
         let settings = upstream.settings();
-        if self.tried.len() >= usize::from(settings.connect_tries) {
+        if self.tries >= settings.connect_tries {
             return Err(self.outcome());
         }
         let Some(at) = upstream.pick(self.hash, &self.tried, cx.now) else {
             return Err(self.outcome());
         };
         self.tried.push(at);
+        self.tries += 1;
         self.attempt = cx.now;
         self.cancelled = Cancelled::No;
         let peer = upstream.backend(at).address.socket();
         let peer = peer.expect("only backends with an address are picked");
+        self.from_elsewhere = match self.from_elsewhere {
+            Elsewhere::Done => Elsewhere::Done,
+            Elsewhere::Nowhere | Elsewhere::Possible if upstream.sources_for(peer) > 1 => {
+                Elsewhere::Possible
+            }
+            Elsewhere::Nowhere | Elsewhere::Possible => Elsewhere::Nowhere,
+        };
         let options = DialOptions {
             nodelay,
             user_timeout: (!settings.user_timeout.is_zero()).then_some(settings.user_timeout),
@@ -107,7 +133,7 @@ impl Dial {
             // A cancel that lost its race is a connection like any other.
             (Cancelled::No | Cancelled::TimedOut, Ok(backend)) => Dialed::Connected(backend),
             // That this machine has no port, say, is not the backend's silence, however late one hears it.
-            (Cancelled::TimedOut, Err(errno)) if failure_of(errno) != DialFailure::Resource => {
+            (Cancelled::TimedOut, Err(errno)) if failure_of(errno).is_the_backends() => {
                 self.failed(DialFailure::Timeout, Errno::ETIMEDOUT)
             }
             (Cancelled::No | Cancelled::TimedOut, Err(errno)) => {
@@ -117,6 +143,10 @@ impl Dial {
     }
 
     fn failed(&mut self, failure: DialFailure, errno: Errno) -> Dialed {
+        if failure == DialFailure::Port && self.from_elsewhere == Elsewhere::Possible {
+            self.from_elsewhere = Elsewhere::Done;
+            self.tried.pop();
+        }
         self.failed = Some((failure, errno));
         Dialed::Failed(failure)
     }
@@ -167,7 +197,7 @@ impl Dial {
     }
 
     pub(super) fn tries(&self) -> u8 {
-        u8::try_from(self.tried.len()).expect("at most eight")
+        self.tries
     }
 
     pub(super) fn client_mut(&mut self) -> &mut Client {
@@ -200,18 +230,14 @@ fn cancel(key: Key, cx: &mut Cx<'_>) {
 
 /// Errors of connect(2) and socket(2): the backend's, or this machine's.
 fn failure_of(errno: Errno) -> DialFailure {
-    // Of descriptors, memory and ports: without one of these no backend can be dialed.
-    const OURS: [Errno; 5] = [
-        Errno::EMFILE,
-        Errno::ENFILE,
-        Errno::ENOBUFS,
-        Errno::ENOMEM,
-        Errno::EADDRNOTAVAIL,
-    ];
+    // Of descriptors and memory: without these no backend can be dialed.
+    const OURS: [Errno; 4] = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
     if errno == Errno::ECONNREFUSED {
         DialFailure::Refused
     } else if errno == Errno::ETIMEDOUT {
         DialFailure::Timeout
+    } else if errno == Errno::EADDRNOTAVAIL {
+        DialFailure::Port
     } else if OURS.contains(&errno) {
         DialFailure::Resource
     } else {
@@ -237,8 +263,25 @@ mod tests {
     }
 
     #[test]
+    fn a_backend_is_dialed_from_elsewhere_once_for_want_of_a_port() {
+        let mut dial = Dial::new(Client::new(Sock::simulated(3)), 0, Time::default());
+        dial.from_elsewhere = Elsewhere::Possible;
+        for (errno, left) in [
+            (Errno::ECONNREFUSED, 1),
+            (Errno::EADDRNOTAVAIL, 1),
+            (Errno::EADDRNOTAVAIL, 2),
+        ] {
+            dial.tried.push(0);
+            dial.on_dialed(Err(errno));
+            assert_eq!(dial.tried.len(), left, "{errno:?}");
+        }
+        dial.into_client().into_sock().into_simulated();
+    }
+
+    #[test]
     fn what_this_machine_lacks_is_not_a_backend_that_timed_out() {
-        assert_eq!(late(Errno::EADDRNOTAVAIL), DialFailure::Resource);
+        assert_eq!(late(Errno::EADDRNOTAVAIL), DialFailure::Port);
+        assert_eq!(late(Errno::EMFILE), DialFailure::Resource);
         assert_eq!(late(Errno::ECANCELED), DialFailure::Timeout);
         assert_eq!(late(Errno::ECONNREFUSED), DialFailure::Timeout);
     }

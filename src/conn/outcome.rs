@@ -308,7 +308,7 @@ impl From<DialFailure> for Cause {
             DialFailure::Refused => Self::ConnectRefused,
             DialFailure::Timeout => Self::ConnectTimeout,
             DialFailure::Other => Self::ConnectFailed,
-            DialFailure::Resource => Self::Resource,
+            DialFailure::Port | DialFailure::Resource => Self::Resource,
         }
     }
 }

@@ -38,11 +38,17 @@ pub(super) struct Towards {
     /// The addresses that it is dialed from; `None` is the one that the system chooses.
     sources: Vec<Option<IpAddr>>,
     open: u64,
+    /// Dials that found none.
+    lacked: u64,
 }
 
 impl Towards {
-    /// `None` for a name that is not resolved.
-    pub(super) fn new(upstream: &Upstream, backend: &Backend, open: u64) -> Option<Self> {
+    /// `None` for a name that is not resolved. `open`: connections that it has, `lacked`: dials that found no port.
+    pub(super) fn new(
+        upstream: &Upstream,
+        backend: &Backend,
+        (open, lacked): (u64, u64),
+    ) -> Option<Self> {
         let address = backend.address.socket()?;
         let own = upstream.source_addresses.iter();
         let own = own.filter(|source| source.is_ipv4() == address.is_ipv4());
@@ -54,6 +60,7 @@ impl Towards {
             address,
             sources,
             open,
+            lacked,
         })
     }
 }
@@ -63,7 +70,7 @@ impl View {
     /// has none.
     pub fn ports(&self) -> Vec<Ports> {
         let towards = |(upstream, backend, seen): (&Upstream, &Backend, &BackendView)| {
-            Towards::new(upstream, backend, seen.connections)
+            Towards::new(upstream, backend, (seen.connections, 0))
         };
         let all: Vec<_> = self.backends().map(towards).collect();
         let known = by_address(all.iter().flatten(), of_one_address());
@@ -122,30 +129,48 @@ impl Proxy {
     }
 }
 
-/// Backends that the operator was warned of.
+/// What the operator was told of each backend's ports.
 #[derive(Default, Debug)]
-pub(super) struct Warned(HashSet<SocketAddr>);
+struct Warned(HashMap<SocketAddr, Told>);
+
+#[derive(Clone, Copy, Default, Debug)]
+struct Told {
+    is_warned: bool,
+    /// Dials that had found no port by then.
+    lacked: u64,
+}
 
 impl Warned {
     /// Says in the log what has changed.
-    pub(super) fn look(&mut self, backends: &[Towards]) {
+    fn look(&mut self, backends: &[Towards]) {
         let all = by_address(backends, of_one_address());
-        self.0.retain(|at| all.contains_key(at));
+        let mut lacked: HashMap<SocketAddr, u64> = HashMap::new();
+        for backend in backends {
+            *lacked.entry(backend.address).or_default() += backend.lacked;
+        }
+        self.0.retain(|at, _| all.contains_key(at));
         for (backend, ports) in all {
-            self.tell(backend, ports);
+            self.tell(backend, ports, lacked[&backend]);
         }
     }
 
-    fn tell(&mut self, backend: SocketAddr, ports: Ports) {
+    fn tell(&mut self, backend: SocketAddr, ports: Ports, lacked: u64) {
+        let told = self.0.entry(backend).or_default();
+        // Other programs use ports too, and connections that have ended keep theirs for a minute: then dials find none
+        // before we use them all.
+        let failed = lacked.saturating_sub(std::mem::replace(&mut told.lacked, lacked));
         let Ports { used, limit } = ports;
-        if ports.is_above(WARNED_FROM) && self.0.insert(backend) {
+        if !told.is_warned && (ports.is_above(WARNED_FROM) || failed > 0) {
+            told.is_warned = true;
             tracing::warn!(
                 %backend,
                 used,
                 limit,
+                dials_without_port = failed,
                 "local ports run out: give the upstream source_addresses, or widen net.ipv4.ip_local_port_range"
             );
-        } else if !ports.is_above(WELL_BELOW) && self.0.remove(&backend) {
+        } else if told.is_warned && !ports.is_above(WELL_BELOW) && failed == 0 {
+            told.is_warned = false;
             tracing::info!(%backend, used, limit, "local ports suffice again");
         }
     }
@@ -194,7 +219,7 @@ mod tests {
         let backend = Backend::new(address.parse().unwrap());
         let mut upstream = Upstream::new("u".to_owned(), Vec::new());
         upstream.source_addresses = sources.iter().map(|ip| ip.parse().unwrap()).collect();
-        Towards::new(&upstream, &backend, open).unwrap()
+        Towards::new(&upstream, &backend, (open, 0)).unwrap()
     }
 
     const BOTH: [&str; 2] = ["10.0.0.1", "10.0.0.2"];
@@ -256,11 +281,26 @@ mod tests {
         let mut warned = Warned::default();
         let backend = "10.0.0.7:80".parse().unwrap();
         let mut is_warned = |used| {
-            warned.tell(backend, Ports { used, limit: 100 });
-            warned.0.contains(&backend)
+            warned.tell(backend, Ports { used, limit: 100 }, 0);
+            warned.0[&backend].is_warned
         };
         assert!(!is_warned(79) && is_warned(80));
         assert!(is_warned(100) && is_warned(75), "not well yet");
         assert!(!is_warned(74) && !is_warned(79) && is_warned(80));
+    }
+
+    #[test]
+    fn a_dial_that_found_no_port_is_reason_enough() {
+        let mut warned = Warned::default();
+        let backend = "10.0.0.7:80".parse().unwrap();
+        let mut is_warned = |lacked| {
+            let ports = Ports {
+                used: 1,
+                limit: 100,
+            };
+            warned.tell(backend, ports, lacked);
+            warned.0[&backend].is_warned
+        };
+        assert!(!is_warned(0) && is_warned(3) && !is_warned(3));
     }
 }

@@ -55,13 +55,22 @@ pub enum DialFailure {
     Timeout,
     /// The backend could not be reached for another reason.
     Other,
-    /// This machine had no descriptor, port or memory left. No backend's fault: it takes none out.
+    /// This machine had no local port left towards the backend, or not the address to dial from. No backend's fault: it
+    /// takes none out.
+    Port,
+    /// This machine had no descriptor or memory left. No backend's fault either.
     Resource,
 }
 
 impl DialFailure {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 4] = [Self::Refused, Self::Timeout, Self::Other, Self::Resource];
+    pub const ALL: [Self; 5] = [
+        Self::Refused,
+        Self::Timeout,
+        Self::Other,
+        Self::Port,
+        Self::Resource,
+    ];
 
     /// The word in metrics.
     pub const fn word(self) -> &'static str {
@@ -69,7 +78,16 @@ impl DialFailure {
             Self::Refused => "refused",
             Self::Timeout => "timeout",
             Self::Other => "other",
+            Self::Port => "port",
             Self::Resource => "resource",
+        }
+    }
+
+    /// Whether the backend is to blame.
+    pub const fn is_the_backends(self) -> bool {
+        match self {
+            Self::Refused | Self::Timeout | Self::Other => true,
+            Self::Port | Self::Resource => false,
         }
     }
 }
@@ -245,7 +263,7 @@ impl Member {
     pub fn failed(&self) -> u64 {
         let theirs = DialFailure::ALL.into_iter();
         theirs
-            .filter(|failure| *failure != DialFailure::Resource)
+            .filter(|failure| failure.is_the_backends())
             .map(|failure| self.failed_by(failure))
             .sum()
     }
@@ -332,7 +350,7 @@ impl Member {
     /// A dial failed. If the reason is the backend's, it has failed once more in a self.
     pub fn on_failed(&self, failure: DialFailure, terms: Terms, now: Time) {
         self.failed[failure as usize].fetch_add(1, Relaxed);
-        if failure == DialFailure::Resource {
+        if !failure.is_the_backends() {
             return;
         }
         let fails = self.fails.fetch_add(1, Relaxed).saturating_add(1);
@@ -544,9 +562,11 @@ mod tests {
         let live = one(0);
         for _ in 0..9 {
             live.on_failed(DialFailure::Resource, TERMS, at(0));
+            live.on_failed(DialFailure::Port, TERMS, at(0));
         }
         assert_eq!(live.standing(at(0)), Standing::Up);
         assert_eq!(live.failed_by(DialFailure::Resource), 9);
+        assert_eq!(live.failed_by(DialFailure::Port), 9);
         assert_eq!(live.failed(), 0);
     }
 

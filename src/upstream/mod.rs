@@ -155,12 +155,20 @@ impl Upstream {
     /// The local address to dial a backend from: those of its family in turn, so that each of them lends its ports
     /// evenly. `None` leaves it to the system.
     pub fn source_for(&self, backend: SocketAddr) -> Option<SocketAddr> {
-        let all = &self.settings().source_addresses;
-        let fits = |ip: &&IpAddr| ip.is_ipv4() == backend.is_ipv4();
-        let count = all.iter().filter(fits).count();
+        let count = self.sources_for(backend);
         let turn = self.turn.replace(self.turn.get().wrapping_add(1));
-        let ip = all.iter().filter(fits).nth(turn.checked_rem(count)?)?;
+        let ip = self.sources(backend).nth(turn.checked_rem(count)?)?;
         Some(SocketAddr::new(*ip, 0))
+    }
+
+    /// How many such addresses there are.
+    pub fn sources_for(&self, backend: SocketAddr) -> usize {
+        self.sources(backend).count()
+    }
+
+    fn sources(&self, backend: SocketAddr) -> impl Iterator<Item = &IpAddr> {
+        let all = self.settings().source_addresses.iter();
+        all.filter(move |ip| ip.is_ipv4() == backend.is_ipv4())
     }
 
     /// A dial of one of its backends failed.

@@ -298,6 +298,24 @@ fn source_addresses_are_used_in_turn() {
 }
 
 #[test]
+fn a_source_address_that_is_not_there_costs_a_try_and_no_client() {
+    let backend = Backend::echo();
+    let proxy = Setup::before(&backend)
+        .process("workers = 1")
+        .upstream("source_addresses = [\"192.0.2.1\", \"127.0.0.12\"]")
+        .start();
+    for _ in 0..4 {
+        let client = proxy.connect();
+        client.send(b"hello");
+        client.expect(b"hello");
+    }
+    let lines = proxy.await_access(4);
+    let tries: Vec<_> = lines.iter().map(|line| line.number("tries")).collect();
+    assert!(tries.contains(&2), "{tries:?}");
+    proxy.await_line("local ports run out");
+}
+
+#[test]
 fn probes_can_be_asked_for_on_the_command_line() {
     let backend = Backend::refusing();
     let probe = "interval=100 rise=2 fall=2 timeout=100 type=tcp";

@@ -3,6 +3,7 @@
 use super::exposition::{Number, Samples};
 use super::{Family, Kind};
 use crate::config::AdminState;
+use crate::control::ports::Ports;
 use crate::control::view::{BackendView, View};
 use crate::upstream::DialFailure;
 use crate::upstream::health::State;
@@ -75,7 +76,7 @@ pub(super) const FAMILIES: &[Family] = &[
         name: "ringway_backend_connect_failures_total",
         kind: Kind::Counter,
         labels: &["upstream", "backend", "reason"],
-        help: "Dials of the backend that failed; with reason resource for want of something on this machine.",
+        help: "Dials of the backend that failed; with reason port or resource for want of something on this machine.",
         samples: |view, out| {
             for (upstream, backend, seen) in view.backends() {
                 for (failure, count) in DialFailure::ALL.into_iter().zip(seen.connect_failures) {
@@ -83,6 +84,20 @@ pub(super) const FAMILIES: &[Family] = &[
                 }
             }
         },
+    },
+    Family {
+        name: "ringway_source_ports_used",
+        kind: Kind::Gauge,
+        labels: LABELS,
+        help: "Local ports in use towards the backend's address, by all upstreams that have it.",
+        samples: |view, out| ports(view, out, |it| it.used),
+    },
+    Family {
+        name: "ringway_source_ports_limit",
+        kind: Kind::Gauge,
+        labels: LABELS,
+        help: "Local ports that there are towards the backend: ip_local_port_range, times source_addresses of its family.",
+        samples: |view, out| ports(view, out, |it| it.limit),
     },
     Family {
         name: "ringway_backend_ejections_total",
@@ -134,6 +149,12 @@ pub(super) const FAMILIES: &[Family] = &[
         },
     },
 ];
+
+fn ports(view: &View, out: &mut Samples<'_>, number: impl Fn(&Ports) -> u64) {
+    for ((upstream, backend, _), ports) in view.backends().zip(view.ports()) {
+        out.put([&upstream.name, &backend.name], number(&ports));
+    }
+}
 
 fn each<N: Into<Number>>(view: &View, out: &mut Samples<'_>, number: impl Fn(&BackendView) -> N) {
     for (upstream, backend, seen) in view.backends() {

@@ -63,20 +63,6 @@ pub(super) const FAMILIES: &[Family] = &[
         samples: |view, out| out.put([], limit(view.room.descriptors_limit)),
     },
     Family {
-        name: "ringway_source_ports_used",
-        kind: Kind::Gauge,
-        labels: &[],
-        help: "Local ports in use towards the backend for which they are closest to running out.",
-        samples: |view, out| out.put([], view.room.ports.used),
-    },
-    Family {
-        name: "ringway_source_ports_limit",
-        kind: Kind::Gauge,
-        labels: &[],
-        help: "Local ports that there are towards that backend: ip_local_port_range, times source_addresses.",
-        samples: |view, out| out.put([], view.room.ports.limit),
-    },
-    Family {
         name: "ringway_memlock_limit_bytes",
         kind: Kind::Gauge,
         labels: &[],

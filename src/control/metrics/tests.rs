@@ -86,7 +86,7 @@ fn backend(now: Time) -> BackendView {
         connections: 3,
         connections_total: 17,
         connect_failures_total: 6,
-        connect_failures: [1, 2, 3, 4],
+        connect_failures: [1, 2, 3, 4, 5],
         connects: connects(),
         ejections_total: 1,
         probe: Some(ProbeView {
@@ -141,6 +141,7 @@ fn the_page_says_what_the_view_says() {
         "ringway_backend_state{upstream=\"feed\",backend=\"10.0.0.1:1\",state=\"drain\"} 1",
         "ringway_backend_state{upstream=\"feed\",backend=\"10.0.0.1:1\",state=\"ready\"} 0",
         "ringway_backend_connect_failures_total{upstream=\"feed\",backend=\"10.0.0.1:1\",reason=\"timeout\"} 2",
+        "ringway_source_ports_used{upstream=\"feed\",backend=\"10.0.0.1:1\"} 3",
         "ringway_backend_probes_total{upstream=\"feed\",backend=\"10.0.0.1:1\",result=\"failed\"} 2",
         "ringway_backend_probe_seconds{upstream=\"feed\",backend=\"10.0.0.1:1\"} 0.00042",
         "ringway_backend_connect_seconds_count{upstream=\"feed\",backend=\"10.0.0.1:1\"} 1",

@@ -99,7 +99,13 @@ fn towards(state: &State) -> Vec<Towards> {
     let each = state.snapshot.upstreams.iter().flat_map(|upstream| {
         let settings = upstream.settings();
         let backends = settings.backends.iter().zip(upstream.live().members());
-        backends.filter_map(|(backend, live)| Towards::new(settings, backend, live.open()))
+        backends.filter_map(|(backend, live)| {
+            Towards::new(
+                settings,
+                backend,
+                (live.open(), live.failed_by(DialFailure::Port)),
+            )
+        })
     });
     each.collect()
 }
