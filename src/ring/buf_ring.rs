@@ -15,6 +15,9 @@ pub(crate) const GROUP: u16 = 0;
 /// one stays in the cache. It starts at this depth and doubles when the kernel runs out.
 const DEPTH_MIN: u16 = 256;
 
+/// Of so many buffers one is kept from the kernel, for bytes that are made here and not received.
+const KEPT: usize = 16;
+
 pub(crate) struct BufRing {
     entries: NonNull<BufRingEntry>,
     count: u16,
@@ -63,7 +66,8 @@ impl BufRing {
     /// Lends the kernel buffers from the reserve up to the present depth.
     pub(crate) fn publish(&mut self, buffers: &mut Buffers) {
         let before = self.tail;
-        while buffers.lent() < usize::from(self.depth) {
+        let kept = buffers.count() / KEPT;
+        while buffers.lent() < usize::from(self.depth) && buffers.in_reserve() > kept {
             let Some(id) = buffers.lend() else { break };
             let index = usize::from(self.tail & (self.count - 1));
             // SAFETY: in bounds, as the index is masked by `count - 1`. The kernel reads only entries before the tail

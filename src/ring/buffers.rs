@@ -246,6 +246,35 @@ impl Buffers {
         Some(lease)
     }
 
+    /// Copies `bytes` behind a lease: into the room of its last buffer, then into free ones, and where these are too few into
+    /// a segment. `false`, and nothing changed, when there is no room for that either.
+    pub fn extend(&mut self, to: &mut Lease, bytes: &[u8]) -> bool {
+        let (fit, rest) = bytes.split_at(bytes.len().min(self.room_behind(to)));
+        let Some(more) = self.write(rest).or_else(|| self.set_aside(rest)) else {
+            return false;
+        };
+        if !fit.is_empty() {
+            let slot = &mut self.slots[usize::from(to.tail)];
+            let at = usize::from(slot.end);
+            slot.end += u16::try_from(fit.len()).expect("fits the room");
+            to.bytes += u32::try_from(fit.len()).expect("fits the room");
+            self.whole_mut(to.tail)[at..at + fit.len()].copy_from_slice(fit);
+        }
+        if !more.is_empty() {
+            self.link(to, more);
+        }
+        true
+    }
+
+    /// Bytes that the last buffer of a lease has room for.
+    fn room_behind(&self, lease: &Lease) -> usize {
+        // A segment is as long as its bytes.
+        if lease.is_empty() || lease.tail >= self.count {
+            return 0;
+        }
+        usize::from(self.size - self.slots[usize::from(lease.tail)].end)
+    }
+
     /// Puts `more` behind `to`. Small pieces are copied into the room left in the last buffer, so that a queue of many
     /// short messages holds few buffers and goes out in one send.
     pub fn append(&mut self, to: &mut Lease, more: Lease) {
@@ -258,19 +287,27 @@ impl Buffers {
             *to = more;
             return;
         }
-        let tail = self.slots[usize::from(to.tail)];
-        // A segment is as long as its bytes.
-        let room = if to.tail < self.count {
-            u32::from(self.size - tail.end)
-        } else {
-            0
-        };
-        if more.buffers > 1 || more.bytes > COPY_MAX || more.bytes > room {
+        let is_small = more.buffers == 1 && more.bytes <= COPY_MAX;
+        if !is_small || more.bytes as usize > self.room_behind(to) {
             self.link(to, more);
             return;
         }
         self.copy_into_tail(to, &more);
         self.release(more);
+    }
+
+    /// Copies the first `count` bytes of a lease behind `to`.
+    ///
+    /// # Panics
+    /// When the lease holds fewer.
+    pub fn copy_front(&self, lease: &Lease, count: usize, to: &mut Vec<u8>) {
+        assert!(count <= lease.bytes as usize, "copy {count} of {lease:?}");
+        let mut left = count;
+        for piece in self.segments(lease) {
+            let take = left.min(piece.len());
+            to.extend_from_slice(&piece[..take]);
+            left -= take;
+        }
     }
 
     /// Gives buffers back.
@@ -527,6 +564,25 @@ mod tests {
         let mut buffers = Buffers::new(2, 4);
         assert!(buffers.write(b"123456789").is_none());
         assert_eq!(buffers.in_reserve(), 2);
+    }
+
+    #[test]
+    fn a_lease_is_extended_through_its_last_buffer_into_free_ones_and_then_a_segment() {
+        let mut buffers = Buffers::new(2, 4);
+        let mut lease = buffers.write(b"ab").unwrap();
+        assert!(buffers.extend(&mut lease, b"cdef"));
+        assert_eq!((lease.buffers(), buffers.in_reserve()), (2, 0));
+        assert!(buffers.extend(&mut lease, b"ghijkl"));
+        assert_eq!((lease.len(), buffers.spilled()), (12, 4));
+        assert_eq!(text(&buffers, &lease), b"abcdefghijkl");
+        let mut front = Vec::new();
+        buffers.copy_front(&lease, 5, &mut front);
+        assert_eq!(front, b"abcde");
+        buffers.limit_spill(2);
+        assert!(!buffers.extend(&mut lease, b"m"), "there is no room");
+        assert_eq!(lease.len(), 12);
+        buffers.release(lease);
+        assert_eq!((buffers.free(), buffers.spilled()), (2, 0));
     }
 
     #[test]

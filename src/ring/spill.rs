@@ -75,9 +75,13 @@ impl Spill {
 
     /// Whether so many bytes more, in so many segments, are within the bounds. Remembers a refusal.
     fn admits(&mut self, bytes: usize, segments: usize) -> bool {
-        let ids = self.vacant.len() + IDS_END - usize::from(self.first) - self.segments.len();
-        self.full = self.bytes + bytes > self.max || segments > ids;
+        self.full = self.bytes + bytes > self.max || segments > self.ids();
         !self.full
+    }
+
+    /// Segments that there are ids for.
+    fn ids(&self) -> usize {
+        self.vacant.len() + IDS_END - usize::from(self.first) - self.segments.len()
     }
 }
 
@@ -120,6 +124,22 @@ impl Buffers {
             self.append(lease, link);
         }
         true
+    }
+
+    /// Copies `bytes`, which no buffer is free for, into segments. `None`, and nothing changed, at twice the bound: what is
+    /// spilled can wait where it is when that is passed, and these bytes cannot. Since halves take little when so much is spilled, few
+    /// come.
+    pub(crate) fn set_aside(&mut self, bytes: &[u8]) -> Option<Lease> {
+        let pieces = bytes.chunks(SEGMENT_MAX);
+        if self.spill.bytes + bytes.len() > 2 * self.spill.max || pieces.len() > self.spill.ids() {
+            return None;
+        }
+        let mut lease = Lease::EMPTY;
+        for piece in pieces {
+            let link = self.adopt(piece.into());
+            self.append(&mut lease, link);
+        }
+        Some(lease)
     }
 
     /// The bytes of a lease in as few segments as whole links go into.
