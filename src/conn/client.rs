@@ -1,18 +1,23 @@
 //! The client's socket before it is relayed: what was read from it so far, and what it said of its end.
 //!
-//! Everything read here is part of the stream: it goes on to the backend, or back to the pool with the connection.
+//! Everything read here is part of the stream: it goes on to the backend, or back to the pool with the connection. From a
+//! client that speaks TLS it is what was opened.
 
 use super::Cx;
 use crate::base::Key;
-use crate::relay::{Begin, Source, tag};
+use crate::relay::{Begin, Failure, Opened, Session, Source, tag};
 use crate::ring::{Errno, Lane, Lease, Op, Sock, SockRef};
 
 /// The client's side of a connection that has no backend yet.
 #[derive(Debug)]
 pub(super) struct Client {
     sock: Sock,
+    /// Its TLS, once that is agreed on.
+    tls: Option<Box<Session>>,
     seen: Lease,
     reading: Reading,
+    /// A send to it is in flight.
+    sending: bool,
     /// Bytes of the client's own stream: all that came, less what was meant for us.
     given: u64,
 }
@@ -39,15 +44,17 @@ pub(super) enum Heard {
     /// It sent FIN.
     End,
     /// It is gone.
-    Failed(Errno),
+    Failed(Failure),
 }
 
 impl Client {
     pub(super) fn new(sock: Sock) -> Self {
         Self {
             sock,
+            tls: None,
             seen: Lease::EMPTY,
             reading: Reading::Not,
+            sending: false,
             given: 0,
         }
     }
@@ -67,7 +74,33 @@ impl Client {
 
     /// Whether more may come.
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.reading, Reading::Not | Reading::Armed)
+        let has_closed = self.tls.as_ref().is_some_and(|tls| tls.has_ended());
+        matches!(self.reading, Reading::Not | Reading::Armed) && !has_closed
+    }
+
+    /// Its TLS, once that is agreed on.
+    pub(super) fn tls(&self) -> Option<&Session> {
+        self.tls.as_deref()
+    }
+
+    /// From now on what it sends is opened: its stream begins with `text`, and goes on with what was read last.
+    pub(super) fn begin_tls(
+        &mut self,
+        tls: Box<Session>,
+        text: Lease,
+        cx: &mut Cx<'_>,
+    ) -> Result<(), Failure> {
+        self.tls = Some(tls);
+        self.given = u64::from(text.len());
+        cx.desk.relayed_up += self.given;
+        let behind = std::mem::replace(&mut self.seen, text);
+        self.keep(behind, cx)
+    }
+
+    /// Takes out what was read, which was not part of the stream.
+    pub(super) fn take_seen(&mut self) -> Lease {
+        self.given = 0;
+        self.seen.take()
     }
 
     /// Sees to it that up to about `budget` bytes are being received.
@@ -98,21 +131,80 @@ impl Client {
         match result {
             Ok(lease) if lease.is_empty() => {
                 self.reading = Reading::Ended;
+                if let Some(tls) = &mut self.tls {
+                    tls.on_fin();
+                }
                 Heard::End
             }
-            Ok(lease) => {
-                self.given += u64::from(lease.len());
-                cx.buffers.append(&mut self.seen, lease);
-                Heard::Bytes
-            }
+            Ok(lease) => match self.keep(lease, cx) {
+                Ok(()) => Heard::Bytes,
+                Err(failure) => Heard::Failed(failure),
+            },
             Err(Errno::ENOBUFS) => Heard::NoBuffer,
             // A kernel that ends a receive early without a reason.
             Err(Errno::ECANCELED) => Heard::Bytes,
             Err(errno) => {
                 self.reading = Reading::Failed;
-                Heard::Failed(errno)
+                Heard::Failed(Failure::Socket(errno))
             }
         }
+    }
+
+    fn keep(&mut self, came: Lease, cx: &mut Cx<'_>) -> Result<(), Failure> {
+        let Some(tls) = &mut self.tls else {
+            self.given += u64::from(came.len());
+            cx.buffers.append(&mut self.seen, came);
+            return Ok(());
+        };
+        let Opened { text, failure } = tls.open(came, cx.buffers, cx.desk);
+        self.given += u64::from(text.len());
+        cx.desk.relayed_up += u64::from(text.len());
+        cx.buffers.append(&mut self.seen, text);
+        failure.map_or(Ok(()), |broken| Err(broken.into()))
+    }
+
+    /// Bytes of its stream that were read so far.
+    pub(super) fn given(&self) -> u64 {
+        self.given
+    }
+
+    /// Whether a send to it is in flight.
+    pub(super) fn is_sending(&self) -> bool {
+        self.sending
+    }
+
+    /// Sends it something.
+    pub(super) fn send(&mut self, lease: Lease, poll_first: bool, key: Key, cx: &mut Cx<'_>) {
+        self.sending = true;
+        cx.ops.push(Op::Send {
+            tag: tag(key, Lane::A),
+            sock: self.sock.as_ref(),
+            lease,
+            poll_first,
+        });
+    }
+
+    /// A send completed, and is repeated with what it did not take.
+    ///
+    /// # Errors
+    /// Why it takes no more.
+    pub(super) fn on_sent(
+        &mut self,
+        result: Result<u32, Errno>,
+        rest: Lease,
+        key: Key,
+        cx: &mut Cx<'_>,
+    ) -> Result<(), Errno> {
+        self.sending = false;
+        match result {
+            Ok(_) | Err(Errno::EINTR) if !rest.is_empty() => self.send(rest, true, key, cx),
+            Ok(_) => {}
+            Err(errno) => {
+                cx.buffers.release(rest);
+                return Err(errno);
+            }
+        }
+        Ok(())
     }
 
     /// Takes the first `count` bytes off: they were meant for us.
@@ -144,6 +236,29 @@ impl Client {
         if !self.seen.is_empty() {
             cx.buffers.spill(&mut self.seen);
         }
+        if let Some(tls) = &mut self.tls {
+            tls.shed(cx.buffers);
+        }
+    }
+
+    /// The last that it is told, and the end of its TLS: nothing it sends matters any more.
+    pub(super) fn last_words(&mut self, reply: Option<&[u8]>, cx: &mut Cx<'_>) -> Lease {
+        // Without a buffer for the reply it has to do without: there are others waiting for one.
+        let reply = reply.and_then(|reply| cx.buffers.write(reply));
+        let reply = reply.unwrap_or_default();
+        let Some(mut tls) = self.tls.take() else {
+            return reply;
+        };
+        let mut words = Lease::EMPTY;
+        if tls.is_established() {
+            words = tls.seal(reply, cx.buffers, cx.desk).unwrap_or_default();
+        } else {
+            cx.buffers.release(reply);
+        }
+        let farewell = tls.farewell(cx.buffers, cx.desk);
+        cx.buffers.append(&mut words, farewell);
+        tls.release(cx.buffers);
+        words
     }
 
     /// Throws away what was read.
@@ -151,8 +266,8 @@ impl Client {
         cx.buffers.release(self.seen.take());
     }
 
-    /// Hands over to a relay: the socket, and what its first half begins with.
-    pub(super) fn into_relay(self) -> (Sock, Begin) {
+    /// Hands over to a relay: the socket, its TLS, and what its first half begins with.
+    pub(super) fn into_relay(self) -> (Sock, Option<Box<Session>>, Begin) {
         let source = match self.reading {
             Reading::Not => Source::Speaking,
             Reading::Armed => Source::Armed,
@@ -163,7 +278,7 @@ impl Client {
             given: self.given,
             source,
         };
-        (self.sock, begin)
+        (self.sock, self.tls, begin)
     }
 
     /// The socket alone, to be closed. What was read must have been forgotten.

@@ -1,9 +1,10 @@
 //! A client that waits for its backend. Owns which backends were tried and why the last one failed.
 
 use super::client::{Client, Heard};
+use super::secure::{Secure, Secured};
 use super::{Cause, Cx, Outcome, Phase, Side};
 use crate::base::Key;
-use crate::relay::tag;
+use crate::relay::{Session, tag};
 use crate::ring::{DialOptions, Errno, Lease, Op, OpKind, Sock, Time};
 use crate::upstream::{DialFailure, Member, Upstream};
 use arrayvec::ArrayVec;
@@ -24,7 +25,9 @@ pub(super) struct Dial {
     tries: u8,
     /// Whether the backend that is dialed now can be dialed from another address of ours as well.
     from_elsewhere: Elsewhere,
-    failed: Option<(DialFailure, Errno)>,
+    failed: Option<(Cause, Option<Errno>)>,
+    /// The backend, while TLS is agreed on with it.
+    secure: Option<Secure>,
     attempt: Time,
     cancelled: Cancelled,
 }
@@ -70,6 +73,7 @@ impl Dial {
             tries: 0,
             from_elsewhere: Elsewhere::Nowhere,
             failed: None,
+            secure: None,
             attempt: now,
             cancelled: Cancelled::No,
         }
@@ -147,48 +151,130 @@ impl Dial {
             self.from_elsewhere = Elsewhere::Done;
             self.tried.pop();
         }
-        self.failed = Some((failure, errno));
+        self.failed = Some((failure.into(), Some(errno)));
         Dialed::Failed(failure)
     }
 
+    /// Agrees on TLS with a backend that is connected; `before` goes out as it is, ahead of all else.
+    pub(super) fn secure(
+        &mut self,
+        backend: Sock,
+        session: Session,
+        before: &[u8],
+        key: Key,
+        cx: &mut Cx<'_>,
+    ) -> Secured {
+        let counted = self.client.given();
+        let (secure, secured) = Secure::start(backend, session, before, counted, key, cx);
+        self.secure = Some(secure);
+        secured
+    }
+
+    /// The backend, while TLS is agreed on with it.
+    pub(super) fn secure_mut(&mut self) -> Option<&mut Secure> {
+        self.secure.as_mut()
+    }
+
+    /// Takes out a backend with which there is TLS.
+    pub(super) fn take_secured(&mut self) -> Secure {
+        self.secure.take().expect("the caller was told")
+    }
+
+    /// TLS with the backend came to nothing, and the kernel holds nothing of it.
+    pub(super) fn on_insecure(
+        &mut self,
+        cause: Cause,
+        errno: Option<Errno>,
+        cx: &mut Cx<'_>,
+    ) -> Dialed {
+        self.take_secured().close(cx);
+        match self.cancelled {
+            Cancelled::GivenUp(cause, errno) => Dialed::GivenUp(
+                Outcome {
+                    cause,
+                    phase: Phase::Dialing,
+                    errno,
+                },
+                None,
+            ),
+            Cancelled::No | Cancelled::TimedOut => {
+                self.failed = Some((cause, errno));
+                let failure = if cause == Cause::ConnectTimeout {
+                    DialFailure::Timeout
+                } else if cause == Cause::Resource {
+                    DialFailure::Resource
+                } else {
+                    DialFailure::Other
+                };
+                Dialed::Failed(failure)
+            }
+        }
+    }
+
     /// Bytes of a client that is still being read; it may also be gone.
+    #[must_use]
     pub(super) fn on_received(
         &mut self,
         result: Result<Lease, Errno>,
         more: bool,
         key: Key,
         cx: &mut Cx<'_>,
-    ) {
-        if let Heard::Failed(errno) = self.client.on_received(result, more, cx) {
-            let cause = Cause::of_failure(Side::Client, errno);
-            self.give_up(cause, Some(errno), key, cx);
+    ) -> Secured {
+        match self.client.on_received(result, more, cx) {
+            Heard::Failed(failure) => {
+                let (cause, errno) = Cause::of(Side::Client, failure);
+                self.give_up(cause, errno, key, cx)
+            }
+            Heard::Bytes | Heard::NoBuffer | Heard::End => Secured::Waiting,
         }
     }
 
-    pub(super) fn on_timer(&mut self, connect_timeout: Duration, key: Key, cx: &mut Cx<'_>) {
+    #[must_use]
+    pub(super) fn on_timer(
+        &mut self,
+        connect_timeout: Duration,
+        key: Key,
+        cx: &mut Cx<'_>,
+    ) -> Secured {
         let due = self.attempt + connect_timeout;
         if self.cancelled != Cancelled::No {
-            return;
+            return Secured::Waiting;
         }
         if due > cx.now {
-            return cx.wheel.set(key.slot, due);
+            cx.wheel.set(key.slot, due);
+            return Secured::Waiting;
         }
         self.cancelled = Cancelled::TimedOut;
-        cancel(key, cx);
+        match &mut self.secure {
+            Some(secure) => secure.fail(Cause::ConnectTimeout, Some(Errno::ETIMEDOUT), cx),
+            None => {
+                cancel(key, cx);
+                Secured::Waiting
+            }
+        }
     }
 
     /// Waits for the dial in flight to end, then for nothing more.
+    #[must_use]
     pub(super) fn give_up(
         &mut self,
         cause: Cause,
         errno: Option<Errno>,
         key: Key,
         cx: &mut Cx<'_>,
-    ) {
-        if self.cancelled == Cancelled::No {
-            cancel(key, cx);
+    ) -> Secured {
+        let cancelled = std::mem::replace(&mut self.cancelled, Cancelled::GivenUp(cause, errno));
+        match &mut self.secure {
+            Some(secure) => return secure.fail(cause, errno, cx),
+            None if cancelled == Cancelled::No => cancel(key, cx),
+            None => {}
         }
-        self.cancelled = Cancelled::GivenUp(cause, errno);
+        Secured::Waiting
+    }
+
+    /// The place of the backend that is dialed now.
+    pub(super) fn at(&self) -> u16 {
+        *self.tried.last().expect("one is dialed")
     }
 
     /// How long the backend that is dialed now has had.
@@ -198,6 +284,10 @@ impl Dial {
 
     pub(super) fn tries(&self) -> u8 {
         self.tries
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 
     pub(super) fn client_mut(&mut self) -> &mut Client {
@@ -210,7 +300,7 @@ impl Dial {
 
     fn outcome(&self) -> Outcome {
         let (cause, errno) = match self.failed {
-            Some((failure, errno)) => (failure.into(), Some(errno)),
+            Some(failed) => failed,
             None => (Cause::NoBackend, None),
         };
         Outcome {

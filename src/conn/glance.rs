@@ -16,6 +16,8 @@ pub struct Glance {
     pub up: Moved,
     /// Bytes from backend to client.
     pub down: Moved,
+    /// Whether either side speaks TLS with us.
+    pub tls: bool,
     /// Whether each direction, up and down, is spliced now.
     pub spliced: [bool; 2],
 }
@@ -24,7 +26,8 @@ impl Glance {
     /// The word for how bytes move now, as the access log has it; `None` before they do.
     pub fn relay(&self) -> Option<&'static str> {
         match (self.phase, self.spliced) {
-            (Phase::Greeting | Phase::Peeking | Phase::Dialing, _) => None,
+            (Phase::Greeting | Phase::Handshaking | Phase::Peeking | Phase::Dialing, _) => None,
+            (Phase::Relaying | Phase::HalfClosed | Phase::Done, _) if self.tls => Some("tls"),
             (Phase::Relaying | Phase::HalfClosed | Phase::Done, spliced) => Some(match spliced {
                 [false, false] => "copy",
                 [true, true] => "splice",
@@ -42,12 +45,14 @@ impl Connection {
             idle: now - self.started,
             up: Moved::default(),
             down: Moved::default(),
+            tls: self.tls,
             spliced: [false; 2],
         };
         match &self.state {
             State::Relaying(pair) => pair.glance(now),
             State::Closing(close) => close.pair.glance(now),
             State::Greeting(_) => before(Phase::Peeking),
+            State::Handshaking(_) => before(Phase::Handshaking),
             State::Dialing(_) => before(Phase::Dialing),
             State::Leaving(_) | State::Over(_) => before(Phase::Done),
         }

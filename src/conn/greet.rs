@@ -6,7 +6,7 @@ use super::client::{Client, Heard};
 use super::{Cause, Cx, Outcome, Phase, Side};
 use crate::base::Key;
 use crate::config::{AcceptProxy, Forwarded, Listener, Mode};
-use crate::ring::{Buffers, Errno, Lane, Lease};
+use crate::ring::{Buffers, Errno, Lane, Lease, Time};
 use crate::upstream::{Current, Facts, Upstream};
 use crate::wire::client_hello::{self, Hello};
 use crate::wire::http_head::{self, Head, Scheme, Status};
@@ -21,6 +21,8 @@ pub(super) struct Greet {
     awaits: Awaits,
     /// Whose upstreams its listener's routes mean.
     current: Rc<Current>,
+    /// When it began to be listened to.
+    since: Time,
 }
 
 /// What the next bytes are to be.
@@ -41,6 +43,10 @@ pub(super) struct Rules<'a> {
     pub(super) peer: SocketAddr,
     /// Who the client is, as far as is known.
     pub(super) client: SocketAddr,
+    /// The name that it asked for in a TLS that ends here.
+    pub(super) sni: Option<&'a str>,
+    /// Whether TLS ends here.
+    pub(super) is_tls: bool,
 }
 
 /// How far it has come.
@@ -102,7 +108,7 @@ impl Rules<'_> {
 }
 
 impl Greet {
-    pub(super) fn new(client: Client, rules: &Listener, current: Rc<Current>) -> Self {
+    pub(super) fn new(client: Client, rules: &Listener, current: Rc<Current>, now: Time) -> Self {
         let awaits = match rules.proxy_protocol {
             AcceptProxy::Off => Awaits::of(rules.mode),
             AcceptProxy::Optional | AcceptProxy::Required => Awaits::ProxyHeader,
@@ -111,7 +117,33 @@ impl Greet {
             client,
             awaits,
             current,
+            since: now,
         }
+    }
+
+    /// Of a client that has said all that is not its stream.
+    pub(super) fn of_stream(client: Client, mode: Mode, current: Rc<Current>, now: Time) -> Self {
+        Self {
+            client,
+            awaits: Awaits::of(mode),
+            current,
+            since: now,
+        }
+    }
+
+    /// Whether a PROXY protocol header comes before anything else.
+    pub(super) fn awaits_header(&self) -> bool {
+        matches!(self.awaits, Awaits::ProxyHeader)
+    }
+
+    /// Whose upstreams its listener's routes mean.
+    pub(super) fn current(&self) -> &Rc<Current> {
+        &self.current
+    }
+
+    /// When it began to be listened to.
+    pub(super) fn since(&self) -> Time {
+        self.since
     }
 
     /// Whether anything is to be found out before a backend is dialed.
@@ -144,9 +176,9 @@ impl Greet {
                 cx.starved.push_back((key, Lane::A));
                 Greeted::Waiting
             }
-            Heard::Failed(errno) => {
-                let cause = Cause::of_failure(Side::Client, errno);
-                Greeted::Refused(self.refuse(cause, Some(errno)))
+            Heard::Failed(failure) => {
+                let (cause, errno) = Cause::of(Side::Client, failure);
+                Greeted::Refused(self.refuse(cause, errno))
             }
         }
     }
@@ -296,16 +328,20 @@ fn by_head(head: &Head<'_>, rules: Rules<'_>, upstreams: &[Rc<Upstream>]) -> Fou
     let facts = Facts {
         client: rules.client.ip(),
         head: Some(head),
-        sni: None,
+        sni: rules.sni,
     };
     let peeked = Peeked {
         host: head.host.map(|host| host.name.into()),
         path: Some(head.path.into()),
-        sni: None,
+        sni: rules.sni.map(Into::into),
+    };
+    let scheme = match rules.is_tls {
+        true => Scheme::Https,
+        false => Scheme::Http,
     };
     let rewritten = match rules.listener.forwarded {
         Forwarded::Off => None,
-        Forwarded::Append => match http_head::append(head, rules.client.ip(), Scheme::Http) {
+        Forwarded::Append => match http_head::append(head, rules.client.ip(), scheme) {
             Ok(bytes) => Some((head.bytes.len(), bytes)),
             Err(refusal) => return Found::Refusal(Cause::BadHead(refusal)),
         },
@@ -327,8 +363,15 @@ fn by_hello(hello: &Hello<'_>, rules: Rules<'_>, upstreams: &[Rc<Upstream>]) -> 
 }
 
 fn by_default(rules: Rules<'_>, upstreams: &[Rc<Upstream>]) -> Found {
-    let facts = Facts::of_client(rules.client.ip());
-    choose(&facts, None, None, rules, upstreams)
+    let facts = Facts {
+        sni: rules.sni,
+        ..Facts::of_client(rules.client.ip())
+    };
+    let peeked = rules.sni.map(|sni| Peeked {
+        sni: Some(sni.into()),
+        ..Peeked::default()
+    });
+    choose(&facts, peeked, None, rules, upstreams)
 }
 
 fn choose(

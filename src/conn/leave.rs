@@ -36,31 +36,32 @@ enum Stage {
 }
 
 impl Leave {
-    /// Begins to let a client go, with a reply or without a word.
+    /// Begins to let a client go, with a reply or, if that is empty, without a word.
     pub(super) fn new(
         mut client: Client,
-        reply: Option<&[u8]>,
+        reply: Lease,
         summary: Summary,
         key: Key,
         cx: &mut Cx<'_>,
     ) -> Self {
         client.forget(cx);
-        // Without a buffer for the reply the client has to do without: there are others waiting for one.
-        let reply = reply.and_then(|reply| cx.buffers.write(reply));
         let mut this = Self {
             client,
             stage: Stage::Closing { sending: false },
             summary,
         };
-        match reply {
-            Some(lease) => {
-                this.stage = Stage::Telling;
-                this.send(lease, key, cx);
-                this.client.read(DISCARD, key, cx);
-                cx.wheel.set(key.slot, cx.now + LINGER);
-            }
-            None => this.wake(cx),
+        let sending = this.client.is_sending();
+        if sending || reply.is_empty() {
+            // Who does not take what is on its way already will not read this either.
+            cx.buffers.release(reply);
+            this.stage = Stage::Closing { sending };
+            this.wake(cx);
+            return this;
         }
+        this.stage = Stage::Telling;
+        this.send(reply, key, cx);
+        this.client.read(DISCARD, key, cx);
+        cx.wheel.set(key.slot, cx.now + LINGER);
         this
     }
 

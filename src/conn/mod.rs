@@ -3,8 +3,11 @@
 //! ```text
 //! Greeting ─► Dialing ─► Relaying ─► Closing ─► Over
 //! (first bytes) (retries) (two halves) (join)
-//!     └──────────┴────► Leaving ──────────────────┘
-//!                       (a reply, no backend)
+//!   │  ▲ │       │
+//!   │  │ └───────┴────► Leaving ──────────────────┘
+//!   ▼  │        ▲       (a reply, no backend)
+//! Handshaking ──┘
+//! (TLS)
 //! ```
 //!
 //! FIN is relayed as FIN after the bytes before it; RST as RST, after what was already received has had a short chance
@@ -17,9 +20,12 @@ mod client;
 mod dial;
 mod glance;
 mod greet;
+mod introduce;
 mod leave;
 mod outcome;
 mod pair;
+mod secure;
+mod shake;
 
 pub use admission::{Household, Households, Rejection, admit};
 pub use glance::Glance;
@@ -28,7 +34,7 @@ pub use outcome::{Cause, Outcome, Phase};
 
 use crate::base::{Histogram, Key, Wheel};
 use crate::config::Listener;
-use crate::relay::{Moved, Pressure};
+use crate::relay::{Desk, Moved, Pressure};
 use crate::ring::{Buffers, Event, Lane, Ops, Sock, Time};
 use crate::upstream::{Current, Member, Site, Upstream};
 use client::Client;
@@ -36,6 +42,7 @@ use dial::Dial;
 use greet::Greet;
 use leave::Leave;
 use pair::{Close, Ending, Pair, Verdict};
+use shake::Shake;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -54,6 +61,8 @@ pub struct Cx<'a> {
     pub wheel: &'a mut Wheel,
     /// Room to read first bytes in one piece.
     pub scratch: &'a mut Vec<u8>,
+    /// Where TLS is done.
+    pub desk: &'a mut Desk,
     /// The clients of all workers, by address.
     pub households: &'a Households,
     /// The worker's account of back-pressure.
@@ -117,6 +126,8 @@ pub struct Connection {
     target: Target,
     /// Whether it is counted at its backend: dialed, or relayed to.
     seated: bool,
+    /// Whether either side speaks TLS with us.
+    tls: bool,
     state: State,
 }
 
@@ -148,6 +159,7 @@ pub struct Told {
 #[derive(Debug)]
 enum State {
     Greeting(Greet),
+    Handshaking(Shake),
     Dialing(Dial),
     Relaying(Pair),
     Closing(Close),
@@ -164,6 +176,8 @@ pub struct Summary {
     pub tries: u8,
     /// From accept to connected; `None` if never.
     pub connect: Option<Duration>,
+    /// Whether either side spoke TLS with us.
+    pub tls: bool,
     /// Bytes from client to backend.
     pub up: Moved,
     /// Bytes from backend to client.
@@ -199,15 +213,16 @@ impl Connection {
             counted,
         } = accepted;
         let client = Client::new(sock);
+        let tls = site.tls.is_some();
         let (state, target) = match site.rules.upstream {
-            Some(upstream) if !Greet::is_needed(&site.rules) => {
+            Some(upstream) if !tls && !Greet::is_needed(&site.rules) => {
                 let upstream = Rc::clone(&current.upstreams[upstream]);
                 let hash = upstream.key(peer.ip());
                 let dial = Dial::new(client, hash, now);
                 (State::Dialing(dial), Target::Upstream(upstream, None))
             }
             Some(_) | None => {
-                let greet = Greet::new(client, &site.rules, Rc::clone(current));
+                let greet = Greet::new(client, &site.rules, Rc::clone(current), now);
                 (State::Greeting(greet), Target::Unknown)
             }
         };
@@ -221,17 +236,27 @@ impl Connection {
             counted,
             target,
             seated: false,
+            tls,
             state,
         }
     }
 
     /// Makes the first move.
     pub fn start(&mut self, cx: &mut Cx<'_>) {
-        if matches!(self.state, State::Greeting(_)) {
-            self.greet(cx);
+        if let State::Greeting(greet) = &self.state {
+            if self.tls && !greet.awaits_header() {
+                self.begin_handshake(cx);
+            } else {
+                self.greet(cx);
+            }
         } else {
             self.dial_next(cx);
         }
+    }
+
+    /// Whether either side speaks TLS with us: bytes that are received are not those that are relayed.
+    pub fn is_tls(&self) -> bool {
+        self.tls
     }
 
     /// Its household, if it is counted there.
@@ -279,8 +304,8 @@ impl Connection {
     #[cold]
     fn on_rare_event(&mut self, lane: Lane, event: Event, cx: &mut Cx<'_>) {
         match &mut self.state {
-            State::Greeting(_) | State::Dialing(_) | State::Leaving(_) => {
-                self.on_event_before(event, cx);
+            State::Greeting(_) | State::Handshaking(_) | State::Dialing(_) | State::Leaving(_) => {
+                self.on_event_before(lane, event, cx);
             }
             State::Closing(close) => {
                 close.pair.on_event_while_closing(self.key, lane, event, cx);
@@ -300,7 +325,9 @@ impl Connection {
                 let verdict = pair.on_timer((idle, half), self.key, cx);
                 self.on_verdict(verdict, cx);
             }
-            State::Greeting(_) | State::Dialing(_) | State::Leaving(_) => self.on_timer_before(cx),
+            State::Greeting(_) | State::Handshaking(_) | State::Dialing(_) | State::Leaving(_) => {
+                self.on_timer_before(cx);
+            }
             State::Closing(_) | State::Over(_) => {}
         }
     }
@@ -308,9 +335,15 @@ impl Connection {
     /// Buffers are free again for whoever reads this lane.
     pub fn on_buffers(&mut self, lane: Lane, cx: &mut Cx<'_>) {
         match &mut self.state {
-            State::Greeting(_) => self.greet(cx),
+            State::Greeting(_) => self.look(cx),
+            State::Handshaking(shake) => shake.on_buffers(self.key, cx),
             State::Relaying(pair) => pair.on_buffers(self.key, lane, cx),
             State::Leaving(leave) => leave.on_buffers(self.key, cx),
+            State::Dialing(dial) if lane == Lane::B => {
+                if let Some(secure) = dial.secure_mut() {
+                    secure.on_buffers(self.key, cx);
+                }
+            }
             State::Dialing(_) | State::Closing(_) | State::Over(_) => {}
         }
     }
@@ -321,6 +354,7 @@ impl Connection {
         match &mut self.state {
             State::Relaying(pair) => pair.shed(self.key, cx),
             State::Greeting(greet) => greet.client_mut().shed(cx),
+            State::Handshaking(shake) => shake.shed(cx),
             State::Dialing(dial) => dial.client_mut().shed(cx),
             State::Closing(_) | State::Leaving(_) | State::Over(_) => {}
         }
@@ -329,7 +363,9 @@ impl Connection {
     /// Ends it in order: what was received goes out, then FIN both ways. One that is leaving is about to do so.
     pub fn stop(&mut self, cause: Cause, cx: &mut Cx<'_>) {
         match &mut self.state {
-            State::Greeting(_) | State::Dialing(_) => self.give_up(cause, cx),
+            State::Greeting(_) | State::Handshaking(_) | State::Dialing(_) => {
+                self.give_up(cause, cx);
+            }
             State::Relaying(pair) => {
                 let verdict = pair.stop(cause, self.key, cx);
                 self.on_verdict(verdict, cx);
@@ -341,7 +377,9 @@ impl Connection {
     /// Ends it now: what is queued is lost.
     pub fn kill(&mut self, cause: Cause, cx: &mut Cx<'_>) {
         match &mut self.state {
-            State::Greeting(_) | State::Dialing(_) | State::Leaving(_) => self.give_up(cause, cx),
+            State::Greeting(_) | State::Handshaking(_) | State::Dialing(_) | State::Leaving(_) => {
+                self.give_up(cause, cx);
+            }
             State::Relaying(pair) => {
                 let verdict = pair.kill(cause);
                 self.on_verdict(verdict, cx);
@@ -360,6 +398,7 @@ impl Connection {
         match self.state {
             State::Over(summary) => Some(summary),
             State::Greeting(_)
+            | State::Handshaking(_)
             | State::Dialing(_)
             | State::Relaying(_)
             | State::Closing(_)
@@ -444,6 +483,7 @@ impl Summary {
             outcome,
             tries: 0,
             connect: None,
+            tls: false,
             up: Moved::default(),
             down: Moved::default(),
         }

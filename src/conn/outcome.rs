@@ -1,6 +1,7 @@
 //! Why a connection ended: who ended it (cause) and where it stood (phase), in words and in HAProxy's two letters.
 
 use super::Side;
+use crate::relay::{Failure, Fault};
 use crate::ring::Errno;
 use crate::upstream::DialFailure;
 use crate::wire::http_head::Status;
@@ -64,6 +65,22 @@ pub enum Cause {
     BackendDown,
     /// An operator closed it.
     Killed,
+    /// The client ended first, and its socket without close_notify: what it sent may be less than it meant to.
+    ClientTruncated,
+    /// The backend did.
+    BackendTruncated,
+    /// The client ended TLS with a fatal alert; which.
+    ClientAlert(&'static str),
+    /// The backend did.
+    BackendAlert(&'static str),
+    /// TLS with the client broke, or never came to be; what was wrong.
+    ClientTls(&'static str),
+    /// TLS with the backend did.
+    BackendTls(&'static str),
+    /// A request in plain HTTP where TLS is spoken.
+    PlainHttp,
+    /// The client's handshake was not over in `handshake_timeout`.
+    HandshakeTimeout,
 }
 
 /// Where a connection stood when it ended.
@@ -73,6 +90,8 @@ pub enum Phase {
     Greeting,
     /// The first bytes were awaited, or looked at.
     Peeking,
+    /// TLS with the client was being agreed on.
+    Handshaking,
     /// No backend was connected yet.
     Dialing,
     /// Both directions were open.
@@ -96,7 +115,7 @@ pub struct Outcome {
 
 impl Cause {
     /// Every cause, in the order of the counters; of those that say what is wrong, one for all.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 35] = [
         Self::ClientFin,
         Self::BackendFin,
         Self::ClientReset,
@@ -124,6 +143,14 @@ impl Cause {
         Self::TooFast,
         Self::BackendDown,
         Self::Killed,
+        Self::ClientTruncated,
+        Self::BackendTruncated,
+        Self::ClientAlert("close-notify"),
+        Self::BackendAlert("close-notify"),
+        Self::ClientTls("malformed"),
+        Self::BackendTls("malformed"),
+        Self::PlainHttp,
+        Self::HandshakeTimeout,
     ];
 
     /// Of a side whose socket reports this error.
@@ -139,6 +166,19 @@ impl Cause {
             (Side::Backend, false) => Self::BackendReset,
             (Side::Backend, true) => Self::BackendLost,
         }
+    }
+
+    /// Of a side that is lost, and the error that said so.
+    pub(super) fn of(failed: Side, failure: Failure) -> (Self, Option<Errno>) {
+        let cause = match (failed, failure) {
+            (side, Failure::Socket(errno)) => return (Self::of_failure(side, errno), Some(errno)),
+            (_, Failure::NoRoom) => return (Self::Resource, Some(Errno::ENOBUFS)),
+            (Side::Client, Failure::Tls(Fault::Alert(word))) => Self::ClientAlert(word),
+            (Side::Client, Failure::Tls(Fault::Broke(word))) => Self::ClientTls(word),
+            (Side::Backend, Failure::Tls(Fault::Alert(word))) => Self::BackendAlert(word),
+            (Side::Backend, Failure::Tls(Fault::Broke(word))) => Self::BackendTls(word),
+        };
+        (cause, None)
     }
 
     /// Its place in [`ALL`](Self::ALL).
@@ -171,6 +211,14 @@ impl Cause {
             Self::TooFast => 24,
             Self::BackendDown => 25,
             Self::Killed => 26,
+            Self::ClientTruncated => 27,
+            Self::BackendTruncated => 28,
+            Self::ClientAlert(_) => 29,
+            Self::BackendAlert(_) => 30,
+            Self::ClientTls(_) => 31,
+            Self::BackendTls(_) => 32,
+            Self::PlainHttp => 33,
+            Self::HandshakeTimeout => 34,
         }
     }
 
@@ -180,6 +228,10 @@ impl Cause {
             Self::BadHead(refusal) => Some(refusal.word()),
             Self::BadHello(refusal) => Some(refusal.word()),
             Self::BadProxyHeader(refusal) => Some(refusal.word()),
+            Self::ClientAlert(word)
+            | Self::BackendAlert(word)
+            | Self::ClientTls(word)
+            | Self::BackendTls(word) => Some(word),
             Self::ClientFin
             | Self::BackendFin
             | Self::ClientReset
@@ -203,7 +255,11 @@ impl Cause {
             | Self::TooMany
             | Self::TooFast
             | Self::BackendDown
-            | Self::Killed => None,
+            | Self::Killed
+            | Self::ClientTruncated
+            | Self::BackendTruncated
+            | Self::PlainHttp
+            | Self::HandshakeTimeout => None,
         }
     }
 
@@ -211,19 +267,23 @@ impl Cause {
     pub(super) fn status(self) -> Option<Status> {
         match self {
             Self::BadHead(refusal) => Some(refusal.status()),
+            Self::PlainHttp => Some(Status::BadRequest),
             Self::NoRoute => Some(Status::NotFound),
             Self::PeekTimeout => Some(Status::RequestTimeout),
             Self::NoBackend
             | Self::ConnectRefused
             | Self::ConnectTimeout
             | Self::ConnectFailed
+            | Self::BackendReset
+            | Self::BackendLost
+            | Self::BackendTruncated
+            | Self::BackendAlert(_)
+            | Self::BackendTls(_)
             | Self::Resource => Some(Status::ServiceUnavailable),
             Self::ClientFin
             | Self::BackendFin
             | Self::ClientReset
-            | Self::BackendReset
             | Self::ClientLost
-            | Self::BackendLost
             | Self::Idle
             | Self::ClientHalfClose
             | Self::BackendHalfClose
@@ -236,7 +296,11 @@ impl Cause {
             | Self::TooMany
             | Self::TooFast
             | Self::BackendDown
-            | Self::Killed => None,
+            | Self::Killed
+            | Self::ClientTruncated
+            | Self::ClientAlert(_)
+            | Self::ClientTls(_)
+            | Self::HandshakeTimeout => None,
         }
     }
 
@@ -270,6 +334,14 @@ impl Cause {
             Self::TooFast => "too-fast",
             Self::BackendDown => "backend-down",
             Self::Killed => "killed",
+            Self::ClientTruncated => "client-truncated",
+            Self::BackendTruncated => "backend-truncated",
+            Self::ClientAlert(_) => "client-alert",
+            Self::BackendAlert(_) => "backend-alert",
+            Self::ClientTls(_) => "client-tls",
+            Self::BackendTls(_) => "backend-tls",
+            Self::PlainHttp => "plain-http",
+            Self::HandshakeTimeout => "handshake-timeout",
         }
     }
 
@@ -277,13 +349,18 @@ impl Cause {
     const fn letter(self) -> char {
         match self {
             Self::ClientFin | Self::BackendFin => '-',
-            Self::ClientReset | Self::ClientLost => 'C',
+            Self::ClientReset | Self::ClientLost | Self::ClientTruncated | Self::ClientAlert(_) => {
+                'C'
+            }
             Self::BackendReset
             | Self::BackendLost
             | Self::NoBackend
             | Self::ConnectRefused
-            | Self::ConnectFailed => 'S',
-            Self::Idle | Self::ClientHalfClose | Self::PeekTimeout => 'c',
+            | Self::ConnectFailed
+            | Self::BackendTruncated
+            | Self::BackendAlert(_)
+            | Self::BackendTls(_) => 'S',
+            Self::Idle | Self::ClientHalfClose | Self::PeekTimeout | Self::HandshakeTimeout => 'c',
             Self::BackendHalfClose | Self::ConnectTimeout => 's',
             Self::Resource => 'R',
             Self::Drain => 'd',
@@ -297,7 +374,9 @@ impl Cause {
             | Self::NoRoute
             | Self::Denied
             | Self::TooMany
-            | Self::TooFast => 'P',
+            | Self::TooFast
+            | Self::ClientTls(_)
+            | Self::PlainHttp => 'P',
         }
     }
 }
@@ -319,6 +398,7 @@ impl Phase {
         match self {
             Self::Greeting => "greeting",
             Self::Peeking => "peeking",
+            Self::Handshaking => "handshaking",
             Self::Dialing => "dialing",
             Self::Relaying => "relaying",
             Self::HalfClosed => "half-closed",
@@ -330,7 +410,7 @@ impl Phase {
     /// `L`, last data.
     const fn letter(self) -> char {
         match self {
-            Self::Greeting | Self::Peeking => 'R',
+            Self::Greeting | Self::Peeking | Self::Handshaking => 'R',
             Self::Dialing => 'C',
             Self::Relaying => 'D',
             Self::HalfClosed => 'L',
@@ -380,6 +460,7 @@ mod tests {
         for phase in [
             Phase::Greeting,
             Phase::Peeking,
+            Phase::Handshaking,
             Phase::Dialing,
             Phase::Relaying,
             Phase::HalfClosed,

@@ -3,8 +3,8 @@
 use super::{Cause, Cx, Glance, Outcome, Phase, Side, Summary};
 use crate::base::Key;
 use crate::config::Listener;
-use crate::relay::{self, Begin, Half, Source, Step};
-use crate::ring::{Errno, Event, Lane, Op, Sock, SockRef, Time};
+use crate::relay::{self, Begin, Failure, Half, Session, Step};
+use crate::ring::{Event, Lane, Op, Sock, SockRef, Time};
 use crate::upstream::Traffic;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +22,8 @@ const LINGER: Duration = Duration::from_secs(1);
 /// The state of a connection that has both sockets.
 #[derive(Debug)]
 pub(super) struct Pair {
-    client: Sock,
-    backend: Sock,
+    client: End,
+    backend: End,
     /// How many backends were tried.
     tries: u8,
     connect: Duration,
@@ -34,6 +34,24 @@ pub(super) struct Pair {
     /// Where bytes are counted for the backend.
     traffic: Arc<Traffic>,
     stage: Stage,
+}
+
+/// One side: its socket, and TLS if it speaks that with us.
+#[derive(Debug)]
+pub(super) struct End {
+    sock: Sock,
+    tls: Option<Box<Session>>,
+}
+
+impl End {
+    pub(super) fn new(sock: Sock, tls: Option<Box<Session>>) -> Self {
+        Self { sock, tls }
+    }
+
+    /// Ended, and not as TLS wants it.
+    fn is_truncated(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_truncated())
+    }
 }
 
 /// How far a relay is from its end.
@@ -82,7 +100,7 @@ pub(super) struct Close {
 impl Pair {
     /// `tries` is how many backends were tried.
     pub(super) fn new(
-        (client, backend): (Sock, Sock),
+        (client, backend): (End, End),
         tries: u8,
         rules: &Listener,
         connect: Duration,
@@ -103,16 +121,24 @@ impl Pair {
     }
 
     /// Begins to relay, upwards with what is known of the client. A backend mostly waits for it.
-    pub(super) fn start(&mut self, begin: Begin, key: Key, cx: &mut Cx<'_>) -> Verdict {
-        self.traffic.up.add(begin.given);
+    pub(super) fn start(&mut self, up: Begin, down: Begin, key: Key, cx: &mut Cx<'_>) -> Verdict {
+        self.traffic.up.add(up.given);
+        self.traffic.down.add(down.given);
         let (half, mut relay) = self.half(Side::Client, key, cx);
-        let step = half.start(begin, &mut relay);
+        let from_client = half.start(up, &mut relay);
         let (half, mut relay) = self.half(Side::Backend, key, cx);
-        half.start(Begin::nothing(Source::Silent), &mut relay);
-        if step == Step::Ended {
-            self.on_ended(Side::Client, key, cx)
-        } else {
-            Verdict::Staged
+        let from_backend = half.start(down, &mut relay);
+        if self.is_tls() {
+            self.flush(Side::Client, key, cx);
+            self.flush(Side::Backend, key, cx);
+        }
+        match self.on_step(Side::Client, from_client, key, cx) {
+            Verdict::Going | Verdict::Staged => {}
+            end @ Verdict::End(..) => return end,
+        }
+        match self.on_step(Side::Backend, from_backend, key, cx) {
+            Verdict::Going | Verdict::Staged => Verdict::Staged,
+            end @ Verdict::End(..) => end,
         }
     }
 
@@ -128,11 +154,38 @@ impl Pair {
             return self.on_unsent(bytes);
         }
         let (source, step) = self.step(key, lane, event, cx);
+        if self.is_tls() {
+            self.flush(source, key, cx);
+        }
+        self.on_step(source, step, key, cx)
+    }
+
+    /// What became of the half that reads a source.
+    #[inline]
+    fn on_step(&mut self, source: Side, step: Step, key: Key, cx: &mut Cx<'_>) -> Verdict {
         match step {
             Step::Going => self.on_progress(key, cx),
             Step::Ended => self.on_ended(source, key, cx),
-            Step::SourceFailed(errno) => self.on_failed(source, errno, key, cx),
-            Step::SinkFailed(errno) => self.on_failed(source.other(), errno, key, cx),
+            Step::SourceFailed(failure) => self.on_failed(source, failure, key, cx),
+            Step::SinkFailed(failure) => self.on_failed(source.other(), failure, key, cx),
+        }
+    }
+
+    #[inline]
+    fn is_tls(&self) -> bool {
+        self.client.tls.is_some() || self.backend.tls.is_some()
+    }
+
+    /// TLS may answer what came from a side by itself: an alert goes back whatever becomes of the stream.
+    fn flush(&mut self, source: Side, key: Key, cx: &mut Cx<'_>) {
+        if self
+            .end(source)
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.has_pending())
+        {
+            let (half, mut relay) = self.half(source.other(), key, cx);
+            half.flush(&mut relay);
         }
     }
 
@@ -170,12 +223,20 @@ impl Pair {
         if self.deadline(idle, half_close) > cx.now {
             return Verdict::Staged;
         }
+        // Who speaks TLS is told, lest it takes the end for an attack.
         let outcome = |cause, phase| Outcome {
             cause,
             phase,
             errno: None,
         };
         match self.stage {
+            Stage::Open if self.is_tls() => self.stop(Cause::Idle, key, cx),
+            Stage::HalfClosed(Side::Client) if self.is_tls() => {
+                self.stop(Cause::BackendHalfClose, key, cx)
+            }
+            Stage::HalfClosed(Side::Backend) if self.is_tls() => {
+                self.stop(Cause::ClientHalfClose, key, cx)
+            }
             Stage::Open => Verdict::End(outcome(Cause::Idle, Phase::Relaying), Ending::Orderly),
             Stage::HalfClosed(Side::Client) => Verdict::End(
                 outcome(Cause::BackendHalfClose, Phase::HalfClosed),
@@ -254,7 +315,7 @@ impl Pair {
         // shutdown(2) wakes what is armed and costs a third of a cancel, but it sends FIN: not before a reset.
         let cancel = ending != Ending::Orderly;
         if !cancel {
-            for sock in [self.client.as_ref(), self.backend.as_ref()] {
+            for sock in [self.sock(Side::Client), self.sock(Side::Backend)] {
                 cx.ops.push(Op::Shutdown { sock, both: true });
             }
         }
@@ -268,14 +329,19 @@ impl Pair {
         self.up.is_quiet() && self.down.is_quiet()
     }
 
-    pub(super) fn close(self, ending: Ending, cx: &mut Cx<'_>) {
+    pub(super) fn close(mut self, ending: Ending, cx: &mut Cx<'_>) {
+        for end in [&mut self.client, &mut self.backend] {
+            if let Some(tls) = &mut end.tls {
+                tls.release(cx.buffers);
+            }
+        }
         let resets = |side| ending == Ending::Reset(side);
         cx.ops.push(Op::Close {
-            sock: self.backend,
+            sock: self.backend.sock,
             reset: resets(Side::Backend),
         });
         cx.ops.push(Op::Close {
-            sock: self.client,
+            sock: self.client.sock,
             reset: resets(Side::Client),
         });
     }
@@ -285,6 +351,7 @@ impl Pair {
             outcome,
             tries: self.tries,
             connect: Some(self.connect),
+            tls: self.is_tls(),
             up: self.up.moved(),
             down: self.down.moved(),
         }
@@ -296,6 +363,7 @@ impl Pair {
             idle: now - self.last,
             up: self.up.moved(),
             down: self.down.moved(),
+            tls: self.is_tls(),
             spliced: [self.up.is_spliced(), self.down.is_spliced()],
         }
     }
@@ -314,9 +382,9 @@ impl Pair {
                     self.touch(cx.now);
                 }
                 let (half, mut relay) = self.half(side, key, cx);
-                let before = half.moved().copied;
+                let before = half.moved().total();
                 let step = half.on_received(result, more, nonempty, &mut relay);
-                let moved = half.moved().copied - before;
+                let moved = half.moved().total() - before;
                 self.count(side, moved);
                 (side, step)
             }
@@ -432,9 +500,11 @@ impl Pair {
             }
             // Both sockets are closed now, which sends the second FIN.
             Stage::HalfClosed(first) => {
-                let cause = match first {
-                    Side::Client => Cause::ClientFin,
-                    Side::Backend => Cause::BackendFin,
+                let cause = match (first, self.end(first).is_truncated()) {
+                    (Side::Client, false) => Cause::ClientFin,
+                    (Side::Backend, false) => Cause::BackendFin,
+                    (Side::Client, true) => Cause::ClientTruncated,
+                    (Side::Backend, true) => Cause::BackendTruncated,
                 };
                 let outcome = Outcome {
                     cause,
@@ -456,17 +526,21 @@ impl Pair {
         cx.ops.push(Op::Shutdown { sock, both: false });
     }
 
-    fn sock(&self, side: Side) -> SockRef {
+    fn end(&self, side: Side) -> &End {
         match side {
-            Side::Client => self.client.as_ref(),
-            Side::Backend => self.backend.as_ref(),
+            Side::Client => &self.client,
+            Side::Backend => &self.backend,
         }
     }
 
-    fn on_failed(&mut self, failed: Side, errno: Errno, key: Key, cx: &mut Cx<'_>) -> Verdict {
+    fn sock(&self, side: Side) -> SockRef {
+        self.end(side).sock.as_ref()
+    }
+
+    fn on_failed(&mut self, failed: Side, failure: Failure, key: Key, cx: &mut Cx<'_>) -> Verdict {
         match self.stage {
             Stage::Open | Stage::HalfClosed(_) => {
-                let outcome = self.failure(failed, errno);
+                let outcome = self.failure(failed, failure);
                 self.stage = Stage::Flushing(failed, outcome);
                 self.last = cx.now;
                 let (half, mut relay) = self.half(failed, key, cx);
@@ -489,11 +563,12 @@ impl Pair {
         }
     }
 
-    fn failure(&self, failed: Side, errno: Errno) -> Outcome {
+    fn failure(&self, failed: Side, failure: Failure) -> Outcome {
+        let (cause, errno) = Cause::of(failed, failure);
         Outcome {
-            cause: Cause::of_failure(failed, errno),
+            cause,
             phase: self.phase(),
-            errno: Some(errno),
+            errno,
         }
     }
 
@@ -514,13 +589,13 @@ impl Pair {
         key: Key,
         cx: &'a mut Cx<'_>,
     ) -> (&'a mut Half, relay::Cx<'a>) {
-        let (client, backend) = (
-            (Lane::A, self.client.as_ref()),
-            (Lane::B, self.backend.as_ref()),
-        );
-        let (half, source, sink) = match source {
-            Side::Client => (&mut self.up, client, backend),
-            Side::Backend => (&mut self.down, backend, client),
+        let client = (Lane::A, self.client.sock.as_ref());
+        let backend = (Lane::B, self.backend.sock.as_ref());
+        let client_tls = self.client.tls.as_deref_mut();
+        let backend_tls = self.backend.tls.as_deref_mut();
+        let (half, source, sink, source_tls, sink_tls) = match source {
+            Side::Client => (&mut self.up, client, backend, client_tls, backend_tls),
+            Side::Backend => (&mut self.down, backend, client, backend_tls, client_tls),
         };
         let cx = relay::Cx {
             ops: cx.ops,
@@ -531,6 +606,9 @@ impl Pair {
             key,
             source,
             sink,
+            source_tls,
+            sink_tls,
+            desk: cx.desk,
         };
         (half, cx)
     }

@@ -276,6 +276,9 @@ impl<'a> Line<'a> {
 
 /// By which engines the bytes of either direction went; one without bytes had been ready to copy.
 fn relay_of(summary: &Summary) -> &'static str {
+    if summary.tls {
+        return "tls";
+    }
     let copied = summary.up.copied + summary.down.copied > 0;
     let spliced = summary.up.spliced + summary.down.spliced > 0;
     match (copied, spliced) {
@@ -331,15 +334,14 @@ mod tests {
                 },
                 tries: 1,
                 connect: Some(Duration::from_micros(112)),
+                tls: false,
                 up: Moved {
                     copied: 980,
-                    spliced: 0,
-                    switches: 0,
+                    ..Moved::default()
                 },
                 down: Moved {
                     copied: 65_536,
-                    spliced: 0,
-                    switches: 0,
+                    ..Moved::default()
                 },
             },
         }

@@ -3,7 +3,7 @@
 //! One receive and one send in flight at most. What one turn brings goes out in one op; what arrives while a send is
 //! in flight is queued behind it and goes out in the next. Never touches the other direction.
 
-use super::{Cx, HIGH_WATER, LOW_WATER, Source, Step};
+use super::{Cx, Failure, HIGH_WATER, LOW_WATER, Source, Step};
 use crate::ring::{Errno, Lease, Op, OpKind};
 
 /// The source's side of a half.
@@ -19,6 +19,8 @@ enum Reading {
     Paused,
     /// Not reading until a buffer is free; on the worker's starved list.
     Starved,
+    /// A receive is in flight that nobody waits for: TLS with the source is broken, and nothing it brings can count.
+    Deaf,
     /// The source sent FIN.
     Ended,
     /// The source failed: no FIN for the sink.
@@ -89,6 +91,20 @@ impl Copy {
         self.reading != Reading::Discarding
     }
 
+    /// Whether nothing is on its way to the sink, and something may still go.
+    pub(super) fn is_idle(&self) -> bool {
+        self.writing == Writing::Idle && self.queue.is_empty()
+    }
+
+    /// Listens to the source no more, which broke TLS.
+    pub(super) fn deafen(&mut self) {
+        self.reading = if self.is_reading() {
+            Reading::Deaf
+        } else {
+            Reading::Broken
+        };
+    }
+
     /// See [`Half::is_quiet`](super::Half::is_quiet).
     pub(super) fn is_quiet(&self) -> bool {
         !self.is_reading()
@@ -105,7 +121,8 @@ impl Copy {
 
     /// See [`Half::is_flushed`](super::Half::is_flushed).
     pub(super) fn is_flushed(&self) -> bool {
-        !self.is_reading() && !matches!(self.writing, Writing::Busy(_))
+        (!self.is_reading() || self.reading == Reading::Deaf)
+            && !matches!(self.writing, Writing::Busy(_))
     }
 
     /// Whether the source is not read because the sink has not taken what came before.
@@ -124,16 +141,18 @@ impl Copy {
 
     /// See [`Half::start`](super::Half::start).
     pub(super) fn start(&mut self, seen: Lease, source: Source, cx: &mut Cx<'_>) -> Step {
-        if !seen.is_empty() {
-            self.send(seen, false, cx);
-        }
+        let sent = if seen.is_empty() {
+            Ok(())
+        } else {
+            self.send(seen, cx)
+        };
         match source {
             Source::Speaking => self.arm(false, cx),
             Source::Silent => self.arm(true, cx),
             Source::Armed => self.reading = Reading::Armed,
             Source::Ended => self.reading = Reading::Ended,
         }
-        self.finish()
+        sent.map_or_else(Step::SinkFailed, |()| self.finish(cx))
     }
 
     /// A receive completed.
@@ -150,14 +169,8 @@ impl Copy {
             self.reading
         );
         match result {
-            Ok(lease) if lease.is_empty() => self.on_fin(),
-            Ok(lease) => {
-                self.on_bytes(lease, cx);
-                if !more {
-                    self.on_disarmed(nonempty, cx);
-                }
-                Step::Going
-            }
+            Ok(lease) if lease.is_empty() => self.on_fin(cx),
+            Ok(lease) => self.on_text(lease, more, nonempty, cx),
             Err(Errno::ENOBUFS) => {
                 self.on_no_buffer(cx);
                 Step::Going
@@ -169,9 +182,24 @@ impl Copy {
             }
             Err(errno) => {
                 self.reading = Reading::Broken;
-                Step::SourceFailed(errno)
+                Step::SourceFailed(Failure::Socket(errno))
             }
         }
+    }
+
+    /// Bytes came for the sink; none, if they are to be had only from those that come next.
+    pub(super) fn on_text(
+        &mut self,
+        lease: Lease,
+        more: bool,
+        nonempty: bool,
+        cx: &mut Cx<'_>,
+    ) -> Step {
+        let sent = self.on_bytes(lease, cx);
+        if !more {
+            self.on_disarmed(nonempty, cx);
+        }
+        sent.map_or_else(Step::SinkFailed, |()| Step::Going)
     }
 
     /// A send completed; `rest` is what it did not take.
@@ -197,7 +225,7 @@ impl Copy {
                 cx.buffers.release(rest);
                 cx.buffers.release(self.queue.take());
                 self.writing = Writing::Failed { busy: false };
-                Step::SinkFailed(errno)
+                Step::SinkFailed(Failure::Socket(errno))
             }
             (Writing::Idle | Writing::Shut, _) => unreachable!("no send is in flight"),
         }
@@ -229,9 +257,13 @@ impl Copy {
                 self.arm(false, cx);
                 self.reading = Reading::Discarding;
             }
-            Reading::Discarding | Reading::Failing | Reading::Ended | Reading::Broken => {}
+            Reading::Discarding
+            | Reading::Failing
+            | Reading::Deaf
+            | Reading::Ended
+            | Reading::Broken => {}
         }
-        self.finish()
+        self.finish(cx)
     }
 
     /// See [`Half::fail_source`](super::Half::fail_source).
@@ -242,6 +274,7 @@ impl Copy {
         }
         self.reading = match self.reading {
             Reading::Armed | Reading::Discarding | Reading::Failing => Reading::Failing,
+            Reading::Deaf => Reading::Deaf,
             Reading::Paused | Reading::Starved | Reading::Ended | Reading::Broken => {
                 Reading::Broken
             }
@@ -278,19 +311,21 @@ impl Copy {
     fn is_reading(&self) -> bool {
         matches!(
             self.reading,
-            Reading::Armed | Reading::Discarding | Reading::Failing
+            Reading::Armed | Reading::Discarding | Reading::Failing | Reading::Deaf
         )
     }
 
-    fn on_bytes(&mut self, lease: Lease, cx: &mut Cx<'_>) {
-        if self.reading == Reading::Discarding {
-            return cx.buffers.release(lease);
+    fn on_bytes(&mut self, lease: Lease, cx: &mut Cx<'_>) -> Result<(), Failure> {
+        if matches!(self.reading, Reading::Discarding | Reading::Deaf) || lease.is_empty() {
+            cx.buffers.release(lease);
+            return Ok(());
         }
         match self.writing {
-            Writing::Idle => self.send(lease, false, cx),
+            Writing::Idle => return self.send(lease, cx),
             Writing::Busy(bytes) => self.send_with(bytes, lease, cx),
             Writing::Shut | Writing::Failed { .. } => cx.buffers.release(lease),
         }
+        Ok(())
     }
 
     /// The receive is no longer in flight, and the source has not ended.
@@ -312,7 +347,7 @@ impl Copy {
                 self.arm(false, cx);
                 self.reading = Reading::Failing;
             }
-            Reading::Failing => self.reading = Reading::Broken,
+            Reading::Failing | Reading::Deaf => self.reading = Reading::Broken,
             Reading::Paused | Reading::Starved | Reading::Ended | Reading::Broken => {
                 unreachable!("no receive is in flight")
             }
@@ -326,35 +361,42 @@ impl Copy {
                 cx.starved.push_back((cx.key, cx.source.0));
             }
             // Not worth waiting for: the bytes would be thrown away, or are a dead peer's last.
-            Reading::Discarding | Reading::Failing => self.reading = Reading::Broken,
+            Reading::Discarding | Reading::Failing | Reading::Deaf => {
+                self.reading = Reading::Broken;
+            }
             Reading::Paused | Reading::Starved | Reading::Ended | Reading::Broken => {
                 unreachable!("no receive is in flight")
             }
         }
     }
 
-    fn on_fin(&mut self) -> Step {
+    fn on_fin(&mut self, cx: &mut Cx<'_>) -> Step {
         self.reading = match self.reading {
-            Reading::Failing => Reading::Broken,
+            Reading::Failing | Reading::Deaf => Reading::Broken,
             Reading::Armed | Reading::Discarding => Reading::Ended,
             Reading::Paused | Reading::Starved | Reading::Ended | Reading::Broken => {
                 unreachable!("no receive is in flight")
             }
         };
-        self.finish()
+        self.finish(cx)
     }
 
     /// The sink took a send, perhaps not all of it.
     fn on_room(&mut self, mut rest: Lease, cx: &mut Cx<'_>) -> Step {
         let full = !rest.is_empty();
-        if !self.queue.is_empty() {
-            cx.buffers.append(&mut rest, self.queue.take());
+        match cx.seal(self.queue.take()) {
+            Ok(more) => cx.buffers.append(&mut rest, more),
+            Err(failure) => {
+                cx.buffers.release(rest);
+                self.writing = Writing::Failed { busy: false };
+                return Step::SinkFailed(failure);
+            }
         }
         if !rest.is_empty() {
-            self.send(rest, full, cx);
+            self.push_send(rest, full, cx);
         }
         self.resume(false, cx);
-        self.finish()
+        self.finish(cx)
     }
 
     /// Reads on if it was the queue that kept it from reading.
@@ -383,7 +425,19 @@ impl Copy {
         self.reading = Reading::Armed;
     }
 
-    fn send(&mut self, lease: Lease, poll_first: bool, cx: &mut Cx<'_>) {
+    fn send(&mut self, lease: Lease, cx: &mut Cx<'_>) -> Result<(), Failure> {
+        match cx.seal(lease) {
+            Ok(lease) => self.push_send(lease, false, cx),
+            Err(failure) => {
+                self.writing = Writing::Failed { busy: false };
+                return Err(failure);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends bytes as they are.
+    pub(super) fn push_send(&mut self, lease: Lease, poll_first: bool, cx: &mut Cx<'_>) {
         self.writing = Writing::Busy(lease.len());
         cx.ops.push(Op::Send {
             tag: cx.sink_tag(),
@@ -394,13 +448,13 @@ impl Copy {
     }
 
     /// Bytes that come while a send of `bytes` is under way: into that one if it has not gone out yet, so that what one
-    /// turn brings costs one op; else behind it.
+    /// turn brings costs one op; else behind it. What was sealed has no room for more, and waits for as few records as can be.
     fn send_with(&mut self, bytes: u32, lease: Lease, cx: &mut Cx<'_>) {
         let sink = cx.sink_tag();
         match cx.ops.last_mut() {
             Some(Op::Send {
                 tag, lease: going, ..
-            }) if *tag == sink => {
+            }) if *tag == sink && cx.sink_tls.is_none() => {
                 self.writing = Writing::Busy(bytes + lease.len());
                 cx.buffers.append(going, lease);
             }
@@ -408,10 +462,15 @@ impl Copy {
         }
     }
 
-    /// Over once nothing more is to be sent and nothing is left to send.
-    fn finish(&mut self) -> Step {
+    /// Over once nothing more is to be sent and nothing is left to send, a farewell in TLS included.
+    fn finish(&mut self, cx: &mut Cx<'_>) -> Step {
         let over = matches!(self.reading, Reading::Ended | Reading::Discarding);
         if !over || self.writing != Writing::Idle {
+            return Step::Going;
+        }
+        let farewell = cx.farewell();
+        if !farewell.is_empty() {
+            self.push_send(farewell, false, cx);
             return Step::Going;
         }
         self.writing = Writing::Shut;

@@ -12,7 +12,7 @@ use crate::config::Relay;
 use crate::ring::{Errno, Lease, Op, Stop};
 
 #[derive(Debug)]
-enum Engine {
+pub(super) enum Engine {
     Copy(Copy),
     Splice(Splice),
 }
@@ -24,6 +24,8 @@ pub struct Moved {
     pub copied: u64,
     /// Inside the kernel.
     pub spliced: u64,
+    /// Through the worker's buffers, and with either side in TLS: without what TLS adds.
+    pub sealed: u64,
     /// How often the way changed.
     pub switches: u32,
 }
@@ -31,7 +33,7 @@ pub struct Moved {
 impl Moved {
     /// Bytes, both ways together.
     pub fn total(self) -> u64 {
-        self.copied + self.spliced
+        self.copied + self.spliced + self.sealed
     }
 }
 
@@ -41,9 +43,9 @@ pub struct Half {
     relay: Relay,
     /// TCP_NOTSENT_LOWAT of the sink while messages are copied to it; 0 when none was set.
     notsent_lowat: u32,
-    engine: Engine,
+    pub(super) engine: Engine,
     pace: Pace,
-    moved: Moved,
+    pub(super) moved: Moved,
     /// Its source is held back, and the worker's account says so.
     held: bool,
 }
@@ -97,6 +99,11 @@ impl Half {
 
     /// Begins to move bytes. [`Step::Ended`] when there is nothing to move.
     pub fn start(&mut self, begin: Begin, cx: &mut Cx<'_>) -> Step {
+        if cx.is_tls() {
+            self.moved.sealed = begin.given;
+            let step = self.engine.copy().start(begin.seen, begin.source, cx);
+            return self.end_if_closed(step, cx);
+        }
         self.moved.copied = begin.given;
         let is_fresh = matches!(begin.source, Source::Speaking | Source::Silent);
         if self.relay == Relay::Splice && is_fresh && begin.seen.is_empty() {
@@ -119,6 +126,9 @@ impl Half {
         nonempty: bool,
         cx: &mut Cx<'_>,
     ) -> Step {
+        if cx.is_tls() {
+            return self.on_received_tls(result, more, nonempty, cx);
+        }
         let copy = self.engine.copy();
         if let Ok(lease) = &result
             && copy.is_relaying()
@@ -182,6 +192,9 @@ impl Half {
     pub fn shed(&mut self, cx: &mut Cx<'_>) {
         if let Engine::Copy(copy) = &mut self.engine {
             copy.shed(cx);
+        }
+        if let Some(tls) = &mut cx.source_tls {
+            tls.shed(cx.buffers);
         }
     }
 
@@ -294,7 +307,7 @@ impl Half {
 }
 
 impl Engine {
-    fn copy(&mut self) -> &mut Copy {
+    pub(super) fn copy(&mut self) -> &mut Copy {
         match self {
             Self::Copy(copy) => copy,
             Self::Splice(_) => unreachable!("no receive and no send is in flight while splicing"),

@@ -8,16 +8,25 @@
 //! - at most [`HIGH_WATER`] and one receive are queued, or one pipe; above [`LOW_WATER`], or with anything in the pipe,
 //!   nothing more is read, so that a slow reader reaches the sender as TCP's own window;
 //! - a half at rest owns no buffer and no pipe;
+//! - where a side speaks TLS, FIN means close_notify and then FIN; a stream that was cut off without close_notify is passed on
+//!   as just that;
 //! - [`Half::is_quiet`] is true exactly when the kernel holds nothing of this half.
 
 mod copy;
+mod desk;
+mod fault;
 mod half;
 mod pace;
 mod pressure;
+mod session;
 mod splice;
+mod tls;
 
+pub use desk::Desk;
+pub use fault::Fault;
 pub use half::{Half, Moved};
 pub use pressure::Pressure;
+pub use session::{Broken, Opened, Session};
 
 use crate::base::Key;
 use crate::ring::{Buffers, Errno, Lane, Lease, Ops, SockRef, Tag, Time};
@@ -29,6 +38,26 @@ pub const HIGH_WATER: u32 = 64 << 10;
 /// Bytes queued per direction at which reading starts again.
 pub const LOW_WATER: u32 = 16 << 10;
 
+/// Why a side of a relay is lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// Its socket says so.
+    Socket(Errno),
+    /// TLS with it is broken.
+    Tls(Fault),
+    /// There is no memory for what TLS makes of its bytes.
+    NoRoom,
+}
+
+impl From<Broken> for Failure {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Tls(fault) => Self::Tls(fault),
+            Broken::NoRoom => Self::NoRoom,
+        }
+    }
+}
+
 /// What an event did to a half.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
@@ -37,9 +66,9 @@ pub enum Step {
     /// The source ended and all its bytes are out: the sink is to be told (FIN).
     Ended,
     /// The source failed. What it had sent before is still on its way.
-    SourceFailed(Errno),
+    SourceFailed(Failure),
     /// The sink failed. What was queued for it is gone.
-    SinkFailed(Errno),
+    SinkFailed(Failure),
 }
 
 /// What a half begins with.
@@ -95,6 +124,12 @@ pub struct Cx<'a> {
     pub source: (Lane, SockRef),
     /// Written to here.
     pub sink: (Lane, SockRef),
+    /// TLS with the source, if it speaks that.
+    pub source_tls: Option<&'a mut Session>,
+    /// TLS with the sink, if it speaks that.
+    pub sink_tls: Option<&'a mut Session>,
+    /// Where TLS is done.
+    pub desk: &'a mut Desk,
 }
 
 impl Cx<'_> {

@@ -4,7 +4,7 @@
 //! pipe, and nothing is read while any is there; so an end or an error of the source is only seen when all its bytes
 //! are out.
 
-use super::{Cx, Step};
+use super::{Cx, Failure, Step};
 use crate::ring::{Errno, Op, OpKind, Readiness, Stop};
 
 /// Bytes that one op takes at most: one pipe full, so that others have their turn.
@@ -99,7 +99,7 @@ impl Splice {
             }
             (_, Stop::SinkFailed(errno)) => {
                 self.fail();
-                Next::Stay(Step::SinkFailed(errno))
+                Next::Stay(Step::SinkFailed(Failure::Socket(errno)))
             }
             (_, Stop::SourceFailed(errno)) => self.on_source_failed(errno),
             (State::Moving | State::Held, Stop::End) => {
@@ -145,7 +145,7 @@ impl Splice {
 
     fn on_source_failed(&mut self, errno: Errno) -> Next {
         self.0 = State::Broken;
-        Next::Stay(Step::SourceFailed(errno))
+        Next::Stay(Step::SourceFailed(Failure::Socket(errno)))
     }
 
     fn move_on(&mut self, stop: Stop, leave: bool, cx: &mut Cx<'_>) -> Next {

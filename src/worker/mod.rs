@@ -29,6 +29,7 @@ pub use stats::{ListenerStats, Stats, TurnedAway};
 
 use crate::base::{Key, Slots, Wheel};
 use crate::conn::{self, Connection, Side};
+use crate::relay::Desk;
 use crate::ring::{Completion, Event, Lane, Lease, Op, Ops, Ring, Tag, Time, Until};
 use crate::upstream::{Current, Snapshot};
 use accept::Accepting;
@@ -94,6 +95,7 @@ pub struct Worker<R> {
     mailbox: Mailbox,
     mail: Vec<Message>,
     scratch: Vec<u8>,
+    desk: Desk,
     handover: Handover,
     stats: Arc<Stats>,
     journal: Journal,
@@ -138,6 +140,7 @@ impl<R: Ring> Worker<R> {
             mailbox: setup.mailbox,
             mail: Vec::new(),
             scratch: Vec::new(),
+            desk: Desk::default(),
             handover: setup.handover,
             stats: setup.stats,
             journal: setup.journal,
@@ -165,6 +168,8 @@ impl<R: Ring> Worker<R> {
         let now = self.ring.now();
         self.stats.pressure.on_turn(now - self.turned);
         self.turned = now;
+        self.desk.begin();
+        self.let_shake(now);
         let mut done = std::mem::take(&mut self.done);
         for completion in done.drain(..) {
             self.on_completion(completion, now);
@@ -227,7 +232,8 @@ impl<R: Ring> Worker<R> {
         let paced = drain.into_iter().chain(evictions);
         let timers = self.wheel.next().into_iter().chain(paced).chain(sweep);
         let first = accepts.chain(timers).min();
-        if self.is_drained() || self.can_feed() || !self.listings.is_empty() {
+        let has_more = !self.listings.is_empty() || self.desk.is_awaited();
+        if self.is_drained() || self.can_feed() || has_more {
             return Until::Now;
         }
         first.map_or(Until::Forever, Until::Time)
@@ -257,19 +263,24 @@ impl<R: Ring> Worker<R> {
             return self.on_stale(event);
         };
         let listener = self.stats.listener(connection.site.number);
-        self.stats.on_event(listener, Side::of(tag.lane), &event);
+        self.stats
+            .on_event(listener, Side::of(tag.lane), connection.is_tls(), &event);
         let mut cx = conn::Cx {
             ops: &mut self.ops,
             buffers: self.ring.buffers(),
             starved: &mut self.starved,
             wheel: &mut self.wheel,
             scratch: &mut self.scratch,
+            desk: &mut self.desk,
             households: self.limits.households(),
             pressure: &self.stats.pressure,
             peeks: &listener.peeks,
             now,
         };
         connection.on_event(tag.lane, event, &mut cx);
+        if connection.is_tls() {
+            listener.on_relayed(&mut self.desk);
+        }
         if connection.is_over() {
             self.on_over(key, now);
         }
@@ -287,12 +298,16 @@ impl<R: Ring> Worker<R> {
             starved: &mut self.starved,
             wheel: &mut self.wheel,
             scratch: &mut self.scratch,
+            desk: &mut self.desk,
             households: self.limits.households(),
             pressure: &self.stats.pressure,
             peeks: &listener.peeks,
             now,
         };
         act(connection, &mut cx);
+        if connection.is_tls() {
+            listener.on_relayed(&mut self.desk);
+        }
         if connection.is_over() {
             self.on_over(key, now);
         }
@@ -355,6 +370,13 @@ impl<R: Ring> Worker<R> {
             }
         }
         self.fired = fired;
+    }
+
+    /// Lets handshakes that had to wait make their steps, before those that come now.
+    fn let_shake(&mut self, now: Time) {
+        while let Some(key) = self.desk.next_waiting() {
+            self.with(key, now, Connection::shake);
+        }
     }
 
     /// Whether a starved half may read again. Sixteen free buffers, not one: re-arming with one ends in ENOBUFS a

@@ -2,7 +2,7 @@
 
 use crate::base::{Counter, Gauge, Histogram};
 use crate::conn::{Cause, Rejection, Side, Summary};
-use crate::relay::Pressure;
+use crate::relay::{Desk, Pressure};
 use crate::ring::{Buffers, Errno, Event, Lease, Stop};
 use crate::wire::{client_hello, http_head, proxy_protocol};
 use std::sync::OnceLock;
@@ -73,10 +73,24 @@ pub struct ListenerStats {
     pub spliced_up: Counter,
     /// Bytes spliced from backends.
     pub spliced_down: Counter,
+    /// Plaintext from clients, on connections either side of which speaks TLS.
+    pub tls_up: Counter,
+    /// Plaintext from backends, on such connections.
+    pub tls_down: Counter,
     /// How long clients were listened to before it was known where they go.
     pub peeks: Histogram,
-    closed: [Counter; Cause::ALL.len()],
+    closed: Endings,
     turned_away: [Counter; TurnedAway::ALL.len()],
+}
+
+/// A counter for each cause, in the order of [`Cause::ALL`].
+#[derive(Debug)]
+struct Endings([Counter; Cause::ALL.len()]);
+
+impl Default for Endings {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Counter::default()))
+    }
 }
 
 /// Why a client was closed before it became a connection.
@@ -129,12 +143,12 @@ impl From<Rejection> for TurnedAway {
 impl ListenerStats {
     /// Connections that ended for this reason.
     pub fn closed(&self, cause: Cause) -> u64 {
-        self.closed[cause.index()].get()
+        self.closed.0[cause.index()].get()
     }
 
     /// Connections that ended, for whatever reason.
     pub fn closed_total(&self) -> u64 {
-        self.closed.iter().map(Counter::get).sum()
+        self.closed.0.iter().map(Counter::get).sum()
     }
 
     /// Clients that were turned away for this reason.
@@ -145,6 +159,13 @@ impl ListenerStats {
     /// Clients that were turned away, for whatever reason.
     pub fn turned_away_total(&self) -> u64 {
         self.turned_away.iter().map(Counter::get).sum()
+    }
+
+    /// So much plaintext has been relayed, or read to be.
+    #[inline]
+    pub(super) fn on_relayed(&self, desk: &mut Desk) {
+        self.tls_up.add(std::mem::take(&mut desk.relayed_up));
+        self.tls_down.add(std::mem::take(&mut desk.relayed_down));
     }
 
     pub(super) fn turn_away(&self, why: TurnedAway) {
@@ -201,12 +222,12 @@ impl Stats {
 
     /// Bytes from clients.
     pub fn bytes_up(&self) -> u64 {
-        self.sum(|listener| listener.copied_up.get() + listener.spliced_up.get())
+        self.sum(|it| it.copied_up.get() + it.spliced_up.get() + it.tls_up.get())
     }
 
     /// Bytes from backends.
     pub fn bytes_down(&self) -> u64 {
-        self.sum(|listener| listener.copied_down.get() + listener.spliced_down.get())
+        self.sum(|it| it.copied_down.get() + it.spliced_down.get() + it.tls_down.get())
     }
 
     /// One of its numbers, of all listeners together.
@@ -214,10 +235,12 @@ impl Stats {
         self.listeners.iter().map(number).sum()
     }
 
-    /// Something completed on a socket of a connection of this listener.
+    /// Something completed on a socket of a connection of this listener. With `tls` on either side what is received is not
+    /// what is relayed, which is [told](ListenerStats::on_relayed) apart.
     #[inline]
-    pub(super) fn on_event(&self, listener: &ListenerStats, side: Side, event: &Event) {
+    pub(super) fn on_event(&self, listener: &ListenerStats, side: Side, tls: bool, event: &Event) {
         match event {
+            Event::Received { result: Ok(_), .. } if tls => {}
             Event::Received { result, .. } => self.on_received(listener, side, result),
             Event::Spliced { taken, stop, .. } => {
                 let spliced = match side {
@@ -246,7 +269,7 @@ impl Stats {
 
     pub(super) fn on_over(&self, listener: u16, summary: &Summary) {
         let cause = summary.outcome.cause;
-        self.listener(listener).closed[cause.index()].add(1);
+        self.listener(listener).closed.0[cause.index()].add(1);
         self.on_refused(cause);
         let switches = summary.up.switches + summary.down.switches;
         self.switches.add(u64::from(switches));
@@ -357,6 +380,7 @@ mod tests {
             },
             tries: 0,
             connect: None,
+            tls: false,
             up: Moved::default(),
             down: Moved::default(),
         }

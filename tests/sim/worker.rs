@@ -305,7 +305,7 @@ fn the_worlds_reach_every_way_to_end_and_every_fault_that_is_counted() {
     }
     let sum = |count: fn(&Stats) -> u64| stats.iter().map(|stats| count(stats)).sum::<u64>();
     let others: Vec<_> = opening::stats(100).chain(backends::stats(100)).collect();
-    for cause in Cause::ALL {
+    for cause in Cause::ALL.into_iter().filter(|cause| !is_of_tls(*cause)) {
         let ended = stats.iter().chain(&others);
         let ended: u64 = ended.map(|it| it.closed(cause)).sum();
         assert!(ended > 0, "none ended {}", cause.word());
@@ -320,6 +320,21 @@ fn the_worlds_reach_every_way_to_end_and_every_fault_that_is_counted() {
     assert!(sum(|stats| stats.turned_away(TurnedAway::Limit)) > 0);
     assert!(sum(|stats| stats.accept_no_descriptor.get()) > 0);
     assert!(sum(|stats| stats.accept_failed.get()) > 0);
+}
+
+/// Actors here send so many bytes and not these or those: none speaks TLS.
+fn is_of_tls(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::ClientTruncated
+            | Cause::BackendTruncated
+            | Cause::ClientAlert(_)
+            | Cause::BackendAlert(_)
+            | Cause::ClientTls(_)
+            | Cause::BackendTls(_)
+            | Cause::PlainHttp
+            | Cause::HandshakeTimeout
+    )
 }
 
 #[test]

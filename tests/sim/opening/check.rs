@@ -73,6 +73,7 @@ impl Known<'_> {
                 let most = rules_of(record).peek_timeout + LATE_MAX;
                 assert!(age <= most, "{outcome} only after {age:?}");
             }
+            Phase::Handshaking => unreachable!("nobody speaks TLS here"),
             Phase::Dialing => check_choice(record, plan),
             Phase::Relaying | Phase::HalfClosed | Phase::Done => {
                 check_choice(record, plan);
@@ -118,6 +119,15 @@ impl Known<'_> {
                 let age = record.ended.since(record.started);
                 age >= rules.peek_timeout && (is_planned || !self.calm || !client.orderly)
             }
+            // Nobody speaks TLS here.
+            Cause::ClientTruncated
+            | Cause::BackendTruncated
+            | Cause::ClientAlert(_)
+            | Cause::BackendAlert(_)
+            | Cause::ClientTls(_)
+            | Cause::BackendTls(_)
+            | Cause::PlainHttp
+            | Cause::HandshakeTimeout => false,
             Cause::NoBackend | Cause::BackendDown | Cause::Killed => false,
             Cause::BadHead(_)
             | Cause::BadHello(_)
