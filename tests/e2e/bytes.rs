@@ -97,7 +97,7 @@ fn every_pair_of_address_families_is_relayed() {
             let client = Peer::connect(*address);
             round_trip(&client, 10_000);
             let line = proxy.await_access_of(client.local());
-            assert_eq!(line.text("backend"), backend.address().to_string());
+            assert_eq!(line.text("backend"), proxy.dials(&backend).to_string());
         }
     }
 }

@@ -22,6 +22,7 @@ mod spinning; //  staying awake between messages
 mod starting; //  what is refused at start, and what a start makes
 mod switching; // from copying to splicing and back
 mod systemd; //   what the service manager hears
+mod terminating; // TLS that ends here, or begins
 mod upstreams; // policies, health, limits of backends
 
 // The contract that every way to relay keeps: the same tests for each. What `copy` leaves out is what `auto` copies, too.
@@ -54,6 +55,21 @@ mod splice {
 
     fn before(backend: &Backend) -> Setup {
         Setup::before(backend).listener("relay = \"splice\"")
+    }
+}
+
+#[path = "."]
+#[expect(clippy::duplicate_mod, reason = "the same tests for each way to relay")]
+mod tls {
+    mod bytes; // what is sent arrives
+    mod ends; // FIN and RST
+    mod pressure; // slow readers, fast senders, many of them
+    mod timeouts; // idle, half-closed
+
+    use crate::support::{Backend, Setup};
+
+    fn before(backend: &Backend) -> Setup {
+        Setup::in_tls(backend)
     }
 }
 

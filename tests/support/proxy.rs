@@ -2,11 +2,11 @@
 
 use super::peer::Peer;
 use super::wait::{self, PATIENCE};
-use super::{Admin, Backend, procfs};
+use super::{Admin, Authority, Backend, Pair, procfs};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,20 @@ pub(crate) struct Setup {
     more: String,
     descriptors: Option<u32>,
     environment: Vec<(&'static str, String)>,
+    /// Another proxy that this one needs, for as long as either lives.
+    beyond: Option<Arc<Beyond>>,
+}
+
+/// A proxy that ends TLS, and whose certificate it has.
+struct Beyond {
+    proxy: Proxy,
+    authority: Authority,
+}
+
+impl fmt::Debug for Beyond {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.proxy.fmt(f)
+    }
 }
 
 impl Setup {
@@ -45,7 +59,32 @@ impl Setup {
             more: String::new(),
             descriptors: None,
             environment: Vec::new(),
+            beyond: None,
         }
+    }
+
+    /// In front of one backend, with TLS on the way: another proxy, between the two, ends what this one begins.
+    pub(crate) fn in_tls(backend: &Backend) -> Self {
+        let authority = Authority::new();
+        let certificate = authority.issue("feed", &["feed.test"]);
+        let proxy = Self::before(backend).terminating(&certificate).start();
+        let ca = authority.ca();
+        let line = format!("tls = {{ server_name = \"feed.test\", ca = {ca:?} }}");
+        let mut this = Self::new(&[proxy.address()]).upstream(&line);
+        this.beyond = Some(Arc::new(Beyond { proxy, authority }));
+        this
+    }
+
+    /// The listener ends TLS, with this certificate.
+    pub(crate) fn terminating(self, pair: &Pair) -> Self {
+        self.terminating_with(pair, "")
+    }
+
+    /// The same, with more keys of its table.
+    pub(crate) fn terminating_with(self, Pair { cert, key }: &Pair, more: &str) -> Self {
+        self.listener(&format!(
+            "tls = {{ certificates = [{{ cert = {cert:?}, key = {key:?} }}]{more} }}"
+        ))
     }
 
     /// In front of one backend.
@@ -127,7 +166,9 @@ impl Setup {
         let (dir, file) = self.write();
         let mut command = self.command();
         command.args(["run", "-c"]).arg(&file);
-        Proxy::spawn(command, dir)
+        let mut proxy = Proxy::spawn(command, dir);
+        proxy.beyond = self.beyond.clone();
+        proxy
     }
 
     /// Runs it with a standard error that nobody reads: the pipe's other end is the second value. It is ready once it
@@ -226,6 +267,7 @@ pub(crate) struct Proxy {
     reader: Option<std::thread::JoinHandle<()>>,
     listeners: Vec<(String, SocketAddr)>,
     ended: Option<ExitStatus>,
+    beyond: Option<Arc<Beyond>>,
 }
 
 impl Proxy {
@@ -260,6 +302,7 @@ impl Proxy {
             reader: None,
             listeners: Vec::new(),
             ended: None,
+            beyond: None,
         }
     }
 
@@ -312,6 +355,12 @@ impl Proxy {
     #[track_caller]
     pub(crate) fn connect(&self) -> Peer {
         Peer::connect(self.address())
+    }
+
+    /// What it dials to get to this backend: that, or a proxy before it.
+    pub(crate) fn dials(&self, backend: &Backend) -> SocketAddr {
+        let beyond = self.beyond.as_ref();
+        beyond.map_or_else(|| backend.address(), |beyond| beyond.proxy.address())
     }
 
     /// What it has written to standard error so far.
