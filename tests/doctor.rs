@@ -63,7 +63,7 @@ fn this_machine_gets_a_sane_answer() {
     assert_eq!(io_uring["state"], "fine", "{io_uring}");
     assert_eq!(
         io_uring["now"],
-        format!("{} rings made", json["workers"]),
+        format!("{0} of {0} rings made", json["workers"]),
         "{io_uring}"
     );
     for row in json["findings"].as_array().unwrap() {
@@ -77,6 +77,22 @@ fn this_machine_gets_a_sane_answer() {
     let table = doctor(":", &[]);
     assert_eq!(table.code, ended.code);
     assert!(table.out.contains("fine  io_uring "), "{}", table.out);
+}
+
+#[test]
+fn every_finding_is_documented() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let page = |name| std::fs::read_to_string(docs.join(name)).unwrap();
+    let pages = page("doctor.md") + &page("tuning.md");
+    let json = doctor(":", &["--json", "--connections", "1000000"]).json();
+    for row in json["findings"].as_array().unwrap() {
+        let key = row["key"].as_str().unwrap();
+        let named = key.ends_with(".queues") || pages.contains(&format!("`{key}`"));
+        assert!(
+            named,
+            "{key} is in neither docs/doctor.md nor docs/tuning.md"
+        );
+    }
 }
 
 #[test]

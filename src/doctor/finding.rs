@@ -175,10 +175,11 @@ impl Report {
             },
             |connections| format!("judged for {connections} connections"),
         );
-        let (warnings, criticals) = (of(State::Warning), of(State::Critical));
         format!(
-            "{} fine, {warnings} warnings, {criticals} critical; {load} on {} workers\n",
+            "fine: {}, warnings: {}, critical: {}; {load}; workers: {}\n",
             of(State::Fine),
+            of(State::Warning),
+            of(State::Critical),
             self.workers
         )
     }
@@ -223,7 +224,7 @@ mod tests {
         assert_eq!(lines[4], ["fix:", "add", "one"]);
         assert!(
             table.ends_with(
-                "1 fine, 1 warnings, 0 critical; judged for 5000 connections on 3 workers\n"
+                "fine: 1, warnings: 1, critical: 0; judged for 5000 connections; workers: 3\n"
             ),
             "{table}"
         );

@@ -88,8 +88,8 @@ impl Rings {
         let wanted = self.cpus.as_ref().map_or(1, Vec::len);
         let finding = Finding::fine(
             "io_uring",
-            format!("{} rings made", self.made),
-            format!("{wanted} rings"),
+            format!("{} of {wanted} rings made", self.made),
+            "all of them",
         );
         match &self.refusal {
             None => finding,

@@ -109,6 +109,7 @@ fn planning_and_rehearsing_write_nothing() {
         "{}",
         plan.out
     );
+    assert!(plan.out.contains("ringway doctor -c FILE"), "{}", plan.out);
     let rehearsal = machine.tune(&[APPLY, &["--dry-run"]].concat()).with(0);
     assert!(
         rehearsal.out.contains("+net.core.somaxconn|4096|16384"),
