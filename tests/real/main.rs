@@ -28,6 +28,7 @@ mod slow;
 mod status_page;
 mod sticky;
 mod systemd;
+mod terminate;
 mod tls;
 mod tls_routes;
 mod trouble;

@@ -1,8 +1,8 @@
-//! python's `websockets` at both ends, through either mode that carries them; what they say to each other is in
-//! `websocket.py`.
+//! python's `websockets` at both ends, through either mode that carries them and in TLS that ends here; what they say to
+//! each other is in `websocket.py`.
 
 use crate::programs::{PYTHON_WEBSOCKETS, Program, client, free_address, installed, server, text};
-use crate::support::{Proxy, Setup};
+use crate::support::{Authority, Proxy, Setup};
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -11,6 +11,8 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/websocket.
 /// The server, and the proxy before it.
 struct Scene {
     proxy: Proxy,
+    /// Whose certificate the proxy has, where its clients speak TLS.
+    authority: Option<Authority>,
     _server: Program,
     _folder: TempDir,
 }
@@ -26,9 +28,17 @@ impl Scene {
         ]);
         let server = Program::listening(&mut command, folder.path(), address);
         let setup = Setup::new(&[address]).process("workers = 2");
-        let proxy = setup.listener(&format!("mode = \"{mode}\"")).start();
+        let (mode, authority) = match mode {
+            "wss" => ("http", Some(Authority::new())),
+            plain => (plain, None),
+        };
+        let mut setup = setup.listener(&format!("mode = \"{mode}\""));
+        if let Some(authority) = &authority {
+            setup = setup.terminating(&authority.issue("here", &["127.0.0.1"]));
+        }
         Self {
-            proxy,
+            proxy: setup.start(),
+            authority,
             _server: server,
             _folder: folder,
         }
@@ -37,8 +47,17 @@ impl Scene {
     /// Runs a client of the script's.
     #[track_caller]
     fn run(&self, case: &str) {
-        let url = format!("ws://{}/{case}", self.proxy.address());
-        let said = text(script(&mut client("python3")).args([case, &url]));
+        let mut python = client("python3");
+        let scheme = match &self.authority {
+            Some(authority) => {
+                // What python's own context believes.
+                python.env("SSL_CERT_FILE", authority.ca());
+                "wss"
+            }
+            None => "ws",
+        };
+        let url = format!("{scheme}://{}/{case}", self.proxy.address());
+        let said = text(script(&mut python).args([case, &url]));
         assert_eq!(said, "as it should be\n");
     }
 }
@@ -54,7 +73,7 @@ fn case(case: &str) -> Vec<Scene> {
     if !installed(&["python3", PYTHON_WEBSOCKETS]) {
         return Vec::new();
     }
-    let scenes = ["tcp", "http"].map(Scene::new);
+    let scenes = ["tcp", "http", "wss"].map(Scene::new);
     scenes.iter().for_each(|scene| scene.run(case));
     scenes.into()
 }
