@@ -311,6 +311,11 @@ fn parse_backend(text: &str) -> Result<BackendFlag, String> {
             }
         }
     }
+    if matches!(address, Address::Srv(_)) && weight.is_some() {
+        return Err(
+            "weight does not count, because SRV records have weights; remove it".to_owned(),
+        );
+    }
     Ok(BackendFlag {
         address,
         weight,
@@ -375,7 +380,8 @@ mod tests {
             "10.0.0.1:80,backup=1",
             "10.0.0.1:80,backup,backup",
             "10.0.0.1:0",
-            "host:80",
+            "host_1:80",
+            "srv:_feed._tcp.example.com,weight=2",
         ] {
             assert!(parse_backend(wrong).is_err(), "{wrong}");
         }

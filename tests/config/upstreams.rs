@@ -7,7 +7,7 @@ use proptest::option;
 use proptest::prelude::*;
 use ringway::config::{
     Address, AdminState, AllDown, Backend, Balance, Exchange, HashPrefix, HttpRequest,
-    InitialHealth, OnDown, Probe, Ratio, SendProxy, Status, Upstream,
+    InitialHealth, OnDown, Probe, Ratio, SendProxy, Status, Upstream, UpstreamTls,
 };
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -27,10 +27,20 @@ pub(crate) fn upstreams() -> impl Strategy<Value = Upstream> {
             hash_prefix: policy.hash_prefix,
             hash_load_factor: policy.hash_load_factor,
             probe,
-            tls,
+            tls: tls.map(|tls| asking(tls, &connecting.backends)),
             ..connecting
         },
     )
+}
+
+/// SRV records do not say whose certificate to expect.
+fn asking(mut tls: UpstreamTls, backends: &[Backend]) -> UpstreamTls {
+    let is_service = |backend: &Backend| matches!(backend.address, Address::Srv(_));
+    if backends.iter().any(is_service) {
+        tls.server_name
+            .get_or_insert_with(|| "feed.example.com".to_owned());
+    }
+    tls
 }
 
 /// One that has the defaults, to take parts of.
