@@ -247,3 +247,19 @@ fn a_reload_brings_names_with_their_addresses_and_takes_them_away() {
     proxy.reload(&plain);
     assert_eq!(spread(&proxy, 2), counts(&[("127.0.0.4", 2)]));
 }
+
+#[test]
+fn each_address_is_probed_and_goes_down_on_its_own() {
+    let (_backends, port) = at_one_port(&["127.0.0.1"]);
+    let dns = Dns::new();
+    dns.host("feed.test", &["127.0.0.1", "127.0.0.2"], 60);
+    let proxy = before(&dns, &format!("feed.test:{port}"))
+        .upstream("probe = { interval = \"100ms\", timeout = \"100ms\", rise = 1, fall = 2 }")
+        .start();
+    let line = proxy.await_line("\"to\":\"down\"");
+    assert!(
+        line.contains(&format!("feed.test:{port}/127.0.0.2")),
+        "{line}"
+    );
+    assert_eq!(spread(&proxy, 4), counts(&[("127.0.0.1", 4)]));
+}

@@ -93,6 +93,31 @@ fn slots_follow_weights() {
 }
 
 #[test]
+fn clients_follow_the_weights_of_those_left_while_every_third_is_down() {
+    for count in [2, 3, 16, 1000] {
+        let weight = |n: usize| [5, 2, 3, 16][n % 4];
+        let is_up = |n: &usize| n % 3 != 1;
+        let maglev = table(&names(count), weight);
+        let mut clients = vec![0.0; count];
+        for key in keys(200_000) {
+            clients[maglev.walk(key).find(is_up).unwrap()] += 1.0;
+        }
+        let total: f64 = (0..count).filter(is_up).map(|n| f64::from(weight(n))).sum();
+        for n in (0..count).filter(is_up) {
+            let fair = 200_000.0 * f64::from(weight(n)) / total;
+            // Five standard deviations of chance, and the table's own unevenness.
+            let slack = 5.0 * fair.sqrt() + 0.05 * fair;
+            assert!(
+                (clients[n] - fair).abs() <= slack,
+                "{count}: {n} has {} of {fair}",
+                clients[n]
+            );
+        }
+        assert!((0..count).all(|n| is_up(&n) || clients[n] == 0.0));
+    }
+}
+
+#[test]
 fn the_lightest_of_a_thousand_owns_a_slot() {
     let owned = slots_owned(&table(&names(1000), |n| if n == 500 { 1 } else { 256 }));
     assert!(owned[500] >= 1);
