@@ -51,6 +51,15 @@ impl Bound {
         }
     }
 
+    /// The same when one more has been placed, and nothing else has changed.
+    #[must_use]
+    pub fn with_one_more(self, factor: LoadFactor) -> Self {
+        Self {
+            load: self.load + u128::from(factor.0),
+            ..self
+        }
+    }
+
     /// Whether a backend has all that it may: open ≥ ⌈load · its weight / all weight⌉. As `open` is whole, the rounding up
     /// and with it the division can go; and the quotient is above 0, so that an idle backend never is full.
     #[inline]
@@ -130,6 +139,21 @@ mod tests {
                     [7; 3_000].into_iter(),
                     factor,
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn a_bound_that_is_carried_on_is_the_one_made_anew() {
+        for count in [2, 3, 16, 1000] {
+            let mut pool = Pool::new(&mixed(count)).without(|at| at % 3 == 1);
+            let maglev = table(&pool);
+            let mut carried = Bound::new(FACTOR, &pool);
+            for key in keys(3_000) {
+                assert_eq!(carried, Bound::new(FACTOR, &pool));
+                let at = pick(&maglev, key, &pool, carried).unwrap();
+                pool.connect(at);
+                carried = carried.with_one_more(FACTOR);
             }
         }
     }

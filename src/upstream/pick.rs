@@ -1,7 +1,7 @@
 //! Which backend gets a connection: the tier, and in it the policy's choice among those that may get one.
 
 use super::live::{Demand, Live};
-use super::tier::{Facts, Tier};
+use super::tier::{Facts, Moment, Tier};
 use super::{Terms, Upstream};
 use crate::config::AllDown;
 use crate::ring::Time;
@@ -33,6 +33,11 @@ impl Facts for Choice<'_> {
             .member(at)
             .meets(self.demand, self.terms, self.now);
         meets && !self.tried.contains(&at) && !self.lost.contains(&at)
+    }
+
+    fn moment(&self) -> Option<Moment> {
+        let is_whole = self.tried.is_empty() && self.lost.is_empty();
+        is_whole.then_some((self.now, self.demand))
     }
 }
 

@@ -1,12 +1,14 @@
 //! Backends that stand in for each other: the ordinary ones of an upstream, or its backups. Chooses among those that may
 //! get a connection, by the upstream's policy.
 
+use super::live::Demand;
 use crate::balance::bounded::{self, Bound, LoadFactor};
 use crate::balance::ip_hash::{Entry, Maglev};
 use crate::balance::{LeastConn, RandomTwo, RoundRobin, View};
 use crate::base::Dice;
 use crate::config::{Backend, Balance, Upstream as Settings};
-use std::cell::RefCell;
+use crate::ring::Time;
+use std::cell::{Cell, RefCell};
 
 /// One tier. What its policy remembers belongs to one worker: each has a copy of its own.
 #[derive(Clone, Debug)]
@@ -20,7 +22,7 @@ pub(super) struct Tier {
 #[derive(Clone, Debug)]
 enum Policy {
     Hash(Maglev),
-    BoundedHash(Maglev, LoadFactor),
+    BoundedHash(Maglev, LoadFactor, Cell<Option<(Moment, Bound)>>),
     RoundRobin(RefCell<RoundRobin>),
     LeastConn(RefCell<LeastConn>),
     RandomTwo(RandomTwo, RefCell<Dice>),
@@ -38,7 +40,12 @@ pub(super) trait Facts {
     fn open(&self, at: u16) -> u64;
     /// Whether it may get one more.
     fn is_usable(&self, at: u16) -> bool;
+    /// What choices have in common that find the same backends usable. `None` for one that passes some over.
+    fn moment(&self) -> Option<Moment>;
 }
+
+/// When it was asked, once in a worker's turn, and for how much.
+pub(super) type Moment = (Time, Demand);
 
 impl Tier {
     /// Of the backends at these places.
@@ -55,7 +62,8 @@ impl Tier {
         let policy = match (settings.balance, settings.hash_load_factor) {
             (Balance::IpHash | Balance::Hash, None) => Policy::Hash(table()),
             (Balance::IpHash | Balance::Hash, Some(factor)) => {
-                Policy::BoundedHash(table(), LoadFactor::of_1000(factor.thousandths()))
+                let factor = LoadFactor::of_1000(factor.thousandths());
+                Policy::BoundedHash(table(), factor, Cell::default())
             }
             (Balance::RoundRobin, _) => Policy::RoundRobin(RoundRobin::new(0).into()),
             (Balance::LeastConn, _) => Policy::LeastConn(LeastConn::new(0).into()),
@@ -85,8 +93,8 @@ impl Tier {
         let seen = Seen { tier: self, facts };
         let chosen = match &self.policy {
             Policy::Hash(table) => self.walk(table, key).find(|&at| seen.is_usable(at)),
-            Policy::BoundedHash(table, factor) => {
-                bounded::pick(table, key, &seen, Bound::new(*factor, &seen))
+            Policy::BoundedHash(table, factor, last) => {
+                bounded::pick(table, key, &seen, seen.bound(*factor, last))
             }
             Policy::RoundRobin(state) => state.borrow_mut().pick(&seen),
             Policy::LeastConn(state) => state.borrow_mut().pick(&seen),
@@ -108,13 +116,29 @@ impl Tier {
 
     fn table(&self) -> Option<&Maglev> {
         match &self.policy {
-            Policy::Hash(table) | Policy::BoundedHash(table, _) => Some(table),
+            Policy::Hash(table) | Policy::BoundedHash(table, ..) => Some(table),
             Policy::RoundRobin(_) | Policy::LeastConn(_) | Policy::RandomTwo(..) => None,
         }
     }
 
     fn walk<'a>(&self, table: &'a Maglev, key: u64) -> impl Iterator<Item = u16> + use<'a> {
         table.walk(key).filter_map(|at| u16::try_from(at).ok())
+    }
+}
+
+impl<F: Facts> Seen<'_, F> {
+    /// How many connections backends may have. All of them are gone through once in a turn, and not for each connection
+    /// of a crowd that comes at once: what others close meanwhile counts from the next turn on.
+    fn bound(&self, factor: LoadFactor, last: &Cell<Option<(Moment, Bound)>>) -> Bound {
+        let Some(moment) = self.facts.moment() else {
+            return Bound::new(factor, self);
+        };
+        let bound = match last.get() {
+            Some((then, bound)) if then == moment => bound.with_one_more(factor),
+            Some(_) | None => Bound::new(factor, self),
+        };
+        last.set(Some((moment, bound)));
+        bound
     }
 }
 
