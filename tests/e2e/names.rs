@@ -1,9 +1,10 @@
 //! Backends that are names: what DNS says of them decides who gets the next connection.
 
-use crate::support::{Backend, Dns, Mood, Peer, Proxy, Setup, wait};
+use crate::support::{Backend, Dns, Mood, Peer, Proxy, RINGWAY, Setup, wait};
 use hickory_resolver::proto::rr::RecordType;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::Duration;
 
 /// A backend that says its address to everyone who comes, and stays.
@@ -262,4 +263,25 @@ fn each_address_is_probed_and_goes_down_on_its_own() {
         "{line}"
     );
     assert_eq!(spread(&proxy, 4), counts(&[("127.0.0.1", 4)]));
+}
+
+#[test]
+fn map_asks_as_a_start_does() {
+    let dns = Dns::new();
+    dns.host("feed.test", &["127.0.0.9"], 60);
+    let (_dir, file) = Setup::new(&[])
+        .process(&dns.line())
+        .more("[[upstream.backend]]\naddress = \"feed.test:80\"\n")
+        .write();
+    let mut map = Command::new(RINGWAY);
+    map.arg("map").arg("-c").arg(file);
+    let output = map
+        .args(["--upstream", "feed", "10.0.0.1"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.starts_with("10.0.0.1 feed.test:80/127.0.0.9\n"),
+        "{text}"
+    );
 }
