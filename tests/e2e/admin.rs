@@ -3,6 +3,7 @@
 
 mod changes; // drain, undrain, backends, connections
 mod hostile; // who may not, who is slow, who is too much
+mod verbs; //   ringway status, top, drain and the others
 
 use crate::support::{Backend, Setup, wait};
 use serde_json::{Value, json};
@@ -163,6 +164,20 @@ fn health_readiness_metrics_and_history_answer() {
             .starts_with("text/plain; version=0.0.4")
     );
     assert!(metrics.body.contains("\nringway_build_info{"));
+    for path in ["/", "/status"] {
+        let page = admin.get(path);
+        assert!(
+            page.header("content-type").starts_with("text/html"),
+            "{path}"
+        );
+        assert!(
+            page.header("content-security-policy")
+                .contains("default-src 'none'")
+        );
+        assert!(
+            page.body.starts_with("<!doctype html>") || page.body.starts_with("<!DOCTYPE html>")
+        );
+    }
     let history = admin.get("/history.json").json();
     assert_eq!(history["interval_seconds"], 5);
     assert!(history["samples"].is_array());

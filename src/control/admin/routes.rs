@@ -7,7 +7,7 @@ use crate::config::AdminState;
 use crate::control::command::{Command, Commands};
 use crate::control::history::History;
 use crate::control::view::View;
-use crate::control::{Proxy, metrics};
+use crate::control::{Proxy, metrics, status_page};
 use crate::upstream::health::State;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
@@ -20,6 +20,7 @@ pub(super) enum Ask {
     Healthz,
     Readyz,
     Metrics,
+    Page,
     Status,
     History,
     Upstreams,
@@ -48,6 +49,8 @@ const ROUTES: &[Route] = &[
     route("/healthz", &[(Method::GET, Ask::Healthz)]),
     route("/readyz", &[(Method::GET, Ask::Readyz)]),
     route("/metrics", &[(Method::GET, Ask::Metrics)]),
+    route("/", &[(Method::GET, Ask::Page)]),
+    route("/status", &[(Method::GET, Ask::Page)]),
     route("/status.json", &[(Method::GET, Ask::Status)]),
     route("/history.json", &[(Method::GET, Ask::History)]),
     route("/upstreams", &[(Method::GET, Ask::Upstreams)]),
@@ -112,6 +115,7 @@ impl Desk<'_> {
                 let text = metrics::render(&self.proxy.view());
                 reply::reply(StatusCode::OK, metrics::CONTENT_TYPE, text)
             }
+            Ask::Page => page(),
             Ask::Status => reply::json(&status::of(&self.proxy.view())),
             Ask::History => reply::json(&status::history(self.history)),
             Ask::Upstreams => upstreams::page(&self.proxy.view(), &query),
@@ -252,6 +256,15 @@ fn unready(view: &View) -> Option<String> {
         !backends.any(|backend| is_usable(backend.admin, backend.health))
     })?;
     Some(format!("upstream {} has no usable backend", upstream.name))
+}
+
+fn page() -> Reply {
+    let mut reply = reply::reply(StatusCode::OK, reply::HTML, status_page::PAGE);
+    let policy = HeaderValue::from_static(status_page::POLICY);
+    reply
+        .headers_mut()
+        .insert(header::CONTENT_SECURITY_POLICY, policy);
+    reply
 }
 
 fn config(view: &View) -> Reply {
