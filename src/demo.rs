@@ -5,8 +5,10 @@
 //! loadgen's.
 
 use crate::config::cli::Demo;
-use crate::config::{Access, Backend, Config, Listener, Log, Process, Upstream};
-use crate::control::Proxy;
+use crate::config::{
+    self, Access, AdminAddress, Backend, Config, Listener, Log, Process, Upstream,
+};
+use crate::control::{self, Admin, Proxy};
 use crate::ring::Time;
 use crate::worker::Stats as WorkerStats;
 use ringway_loadgen::{
@@ -42,6 +44,7 @@ pub fn run(args: &Demo) -> ExitCode {
 /// Everything that runs.
 struct Stage {
     proxy: Proxy,
+    admin: Admin,
     publishers: Handle,
     subscribers: Handle,
 }
@@ -61,6 +64,8 @@ impl Stage {
             spin: Duration::ZERO,
         });
         let publishers = publishers.map_err(|e| e.to_string())?;
+        let page = config::Admin::at(AdminAddress::Tcp(any));
+        let admin = Admin::start(&page).map_err(|e| e.to_string())?;
         let proxy = Proxy::start(config(any, publishers.addrs())).map_err(|e| e.to_string())?;
         let targets: Vec<_> = proxy
             .addresses()
@@ -83,6 +88,7 @@ impl Stage {
         match subscribers {
             Ok(subscribers) => Ok(Self {
                 proxy,
+                admin,
                 publishers,
                 subscribers,
             }),
@@ -95,9 +101,15 @@ impl Stage {
 
     fn play(self, args: &Demo) -> ExitCode {
         self.introduce(args);
-        let shown = tokio_uring::start(
-            self.show(args.seconds.map(|n| Duration::from_secs(n.get().into()))),
-        );
+        let seconds = args.seconds.map(|n| Duration::from_secs(n.get().into()));
+        let shown = tokio_uring::start(async {
+            tokio::select! {
+                shown = self.show(seconds) => shown,
+                answered = control::answer(&self.proxy, &self.admin) => {
+                    answered.map(|never| match never {})
+                }
+            }
+        });
         if let Err(e) = shown {
             eprintln!("ringway demo: cannot wait for ctrl-c: {e}");
         }
@@ -141,6 +153,8 @@ impl Stage {
             "  ringway      {}  ({workers} workers, ip_hash)",
             at.join("  ")
         );
+        let page = self.admin.address();
+        let _ = writeln!(text, "  status page  http://{page}/");
         let _ = writeln!(
             text,
             "  latency      from the time a message was planned to its verified arrival; ctrl-c ends"

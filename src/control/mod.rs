@@ -29,13 +29,14 @@ pub mod status_page;
 pub mod systemd;
 pub mod view;
 
+pub use admin::{Admin, NoAdmin};
 pub use map::map;
 pub use proxy::{Proxy, StartError};
 pub use reload::Source;
+pub use serve::answer;
 
 use crate::config::{Config, Errors};
 use crate::tls::Material;
-use admin::Admin;
 use passed::Passed;
 use std::path::Path;
 use std::process::ExitCode;
@@ -65,6 +66,10 @@ impl Loaded {
     /// The same for a process that speaks TLS already: tickets stay good.
     fn successor(path: &Path, tls: &Material) -> Result<Self, Errors> {
         let config = Config::load(path)?;
+        let mistakes = admin::mistakes(&config);
+        if !mistakes.is_empty() {
+            return Err(Errors::of_keys(path, &mistakes));
+        }
         let tls = tls.successor(&config);
         let tls = tls.map_err(|mistakes| Errors::of_keys(path, &mistakes))?;
         Ok(Self { config, tls })

@@ -78,6 +78,33 @@ async fn attend(
     }
 }
 
+/// Answers at an admin address, with what has to be watched for that, for a program that runs a proxy of its own and ends it
+/// by itself; for ever.
+///
+/// # Errors
+/// When signals cannot be listened for.
+///
+/// # Panics
+/// Outside of a tokio-uring runtime.
+pub async fn answer(proxy: &Proxy, admin: &Admin) -> std::io::Result<Infallible> {
+    let (source, systemd) = (Source::Flags, Systemd::default());
+    let mut signals = Signals::listen()?;
+    let history = History::default();
+    let (commands, queue) = command::channel();
+    let mut course = Course::new(proxy, &source, &systemd);
+    let obeying = async {
+        course.run(&mut signals, queue).await;
+        std::future::pending::<Infallible>().await
+    };
+    tokio::select! {
+        never = obeying => match never {},
+        never = proxy.watch_workers(&systemd) => match never {},
+        never = proxy.watch_load() => match never {},
+        never = history.watch(proxy) => match never {},
+        never = admin.serve(proxy, &history, &commands) => match never {},
+    }
+}
+
 /// Where the process stands, and who wanted it so.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {

@@ -13,6 +13,9 @@ use subtle::ConstantTimeEq;
 /// More than any token has; a device file or a log has more.
 const TOKEN_BYTES_MAX: u64 = 4096;
 
+/// The key that names the file.
+pub(super) const TOKEN_KEY: &str = "admin.token_file";
+
 /// Where a request comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Peer {
@@ -65,7 +68,8 @@ impl Access {
     pub(super) fn check(&self, peer: Peer, headers: &HeaderMap) -> Result<(), Denial> {
         match &self.token_file {
             Some(path) => {
-                let token = read_token(path).map_err(Denial::Broken)?;
+                let broken = |mistake| Denial::Broken(format!("{TOKEN_KEY}: {mistake}"));
+                let token = read_token(path).map_err(broken)?;
                 check_token(&token, headers)
             }
             None if headers.contains_key(ORIGIN) => Err(Denial::Place(
@@ -104,10 +108,10 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 }
 
 /// The first line of the file, which is not empty.
-fn read_token(path: &Path) -> Result<Vec<u8>, String> {
+pub(super) fn read_token(path: &Path) -> Result<Vec<u8>, String> {
     let refused = |why: &str| {
         format!(
-            "admin.token_file: {}: {why}; write one line there that this process can read, such as the output of \
+            "{}: {why}; write one line there that this process can read, such as the output of \
              `openssl rand -hex 32`",
             path.display()
         )

@@ -29,6 +29,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use routes::Desk;
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::fmt;
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -55,14 +56,14 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// A bound admin address.
 #[derive(Debug)]
-pub(super) struct Admin {
+pub struct Admin {
     door: Door,
     access: Access,
 }
 
-/// Why there is none.
+/// Why there is none, and what to do about it.
 #[derive(Debug)]
-pub(super) enum NoAdmin {
+pub enum NoAdmin {
     /// The token cannot be read.
     Token(String),
     /// The address cannot be had.
@@ -72,29 +73,44 @@ pub(super) enum NoAdmin {
 impl NoAdmin {
     /// Says so; what the process ends with.
     pub(super) fn report(self) -> ExitCode {
-        match self {
-            Self::Token(message) => {
-                tracing::error!("{message}");
-                ExitCode::from(exit::CONFIG)
-            }
-            Self::Address(message) => {
-                tracing::error!("{message}");
-                ExitCode::from(exit::OS)
-            }
-        }
+        tracing::error!("{self}");
+        ExitCode::from(match self {
+            Self::Token(_) => exit::CONFIG,
+            Self::Address(_) => exit::OS,
+        })
     }
 }
 
+impl fmt::Display for NoAdmin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Token(message) | Self::Address(message)) = self;
+        f.write_str(message)
+    }
+}
+
+/// What of the files that the configuration names cannot be used: a key and what to do.
+pub(super) fn mistakes(config: &config::Config) -> Vec<(String, String)> {
+    let token_file = config.admin.iter().filter_map(|it| it.token_file.as_ref());
+    let mistakes = token_file.filter_map(|path| access::read_token(path).err());
+    mistakes
+        .map(|mistake| (access::TOKEN_KEY.to_owned(), mistake))
+        .collect()
+}
+
 impl Admin {
-    /// Binds the address. Nobody is answered before [`serve`](Self::serve).
-    pub(super) fn start(config: &config::Admin) -> Result<Self, NoAdmin> {
-        let access = Access::new(config).map_err(NoAdmin::Token)?;
+    /// Binds the address. Nobody is answered yet.
+    ///
+    /// # Errors
+    /// When the token cannot be read, or the address cannot be had.
+    pub fn start(config: &config::Admin) -> Result<Self, NoAdmin> {
+        let access = Access::new(config)
+            .map_err(|mistake| NoAdmin::Token(format!("{}: {mistake}", access::TOKEN_KEY)))?;
         let door = Door::open(&config.listen).map_err(NoAdmin::Address)?;
         Ok(Self { door, access })
     }
 
     /// Where it listens, with the port that the system chose.
-    pub(super) fn address(&self) -> String {
+    pub fn address(&self) -> String {
         self.door.to_string()
     }
 
