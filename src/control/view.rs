@@ -3,6 +3,7 @@
 //! one of any size. Those who show it decide nothing: whoever wants a change sends a command.
 
 use super::probe::ProbeView;
+use super::reload::Reloads;
 use super::room::Room;
 use crate::base::Distribution;
 use crate::config::{self, AdminState, Config};
@@ -74,6 +75,8 @@ pub struct View {
     pub certificates: Vec<Expiry>,
     /// How far the limits of the machine are.
     pub room: Room,
+    /// What reloads came to.
+    pub reloads: Reloads,
 }
 
 /// A worker.

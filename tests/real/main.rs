@@ -22,6 +22,7 @@ mod postgres;
 mod probes;
 mod probes_tls;
 mod programs;
+mod prometheus;
 mod proxy_protocol;
 mod redis;
 mod requests;

@@ -30,6 +30,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("openssl", "openssl"),
     ("pgbench", "postgresql"),
     ("postgres", "postgresql"),
+    ("promtool", "prometheus"),
     ("psql", "postgresql-client"),
     ("python3", "python3"),
     (PYTHON_WEBSOCKETS, "python3-websockets"),

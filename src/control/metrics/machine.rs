@@ -42,6 +42,16 @@ pub(super) const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "ringway_reloads_total",
+        kind: Kind::Counter,
+        labels: &["result"],
+        help: "Reloads: done, whether or not there was a change, or refused, after which nothing has changed.",
+        samples: |view, out| {
+            out.put(["done"], view.reloads.done);
+            out.put(["refused"], view.reloads.refused);
+        },
+    },
+    Family {
         name: "ringway_draining",
         kind: Kind::Gauge,
         labels: &[],

@@ -2,6 +2,7 @@ use super::*;
 use crate::base::{Distribution, SharedHistogram};
 use crate::config::{AdminState, Config};
 use crate::control::probe::{Last, ProbeView, Verdict};
+use crate::control::reload::Reloads;
 use crate::control::room::{Ports, Room};
 use crate::control::view::{BackendView, ListenerView, Phase, UpstreamView, WorkerView};
 use crate::ring::Time;
@@ -61,6 +62,10 @@ fn view(backends: u16) -> View {
             staple_until: None,
         }],
         config,
+        reloads: Reloads {
+            done: 4,
+            refused: 1,
+        },
     }
 }
 
@@ -149,6 +154,7 @@ fn the_page_says_what_the_view_says() {
         "ringway_worker_busy_ratio{worker=\"1\"} 0.125",
         "ringway_memlock_limit_bytes +Inf",
         "ringway_fds_used 20",
+        "ringway_reloads_total{result=\"refused\"} 1",
         "ringway_draining 0",
         "ringway_ring_io_workers 0",
         "ringway_start_time_seconds 1000000",

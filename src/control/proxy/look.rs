@@ -37,6 +37,7 @@ impl Proxy {
             room: Room::read(ports::tightest(&towards(&state))),
             upstreams,
             config,
+            reloads: self.reloads.get(),
         }
     }
 
