@@ -106,6 +106,7 @@ fn log(mut table: Table<'_>) -> Log {
     table.set("level", &mut log.level, |v| words::LEVELS.of(v));
     table.set("format", &mut log.format, |v| words::FORMATS.of(v));
     table.set("access", &mut log.access, value::access);
+    table.set("still_open", &mut log.still_open, quantity::still_open);
     table.finish();
     log
 }

@@ -69,6 +69,8 @@ pub struct Log {
     pub format: Format,
     /// Where the line about each ended connection goes. Default `"stderr"`.
     pub access: Access,
+    /// How often a connection that stays open gets a line there too. Default zero: never.
+    pub still_open: Duration,
 }
 
 /// `log.format`
@@ -408,6 +410,7 @@ impl Default for Log {
             level: tracing::Level::INFO,
             format: Format::Text,
             access: Access::Stderr,
+            still_open: Duration::ZERO,
         }
     }
 }

@@ -147,6 +147,7 @@ fn log(out: &mut Page, log: &Log) {
     out.key("level", string(LEVELS.name(log.level)));
     out.key("format", string(FORMATS.name(log.format)));
     out.key("access", access(&log.access));
+    out.key("still_open", duration(log.still_open));
 }
 
 fn admin(out: &mut Page, admin: &Admin) {

@@ -60,6 +60,18 @@ pub(super) fn spin(value: &DeValue) -> Parsed<Duration> {
     duration(value, Duration::ZERO..=Duration::from_millis(10))
 }
 
+/// How often a connection is told of: never, or so seldom that it is news.
+pub(super) fn still_open(value: &DeValue) -> Parsed<Duration> {
+    let every = duration_or_zero(value)?;
+    if every.is_zero() || every >= Duration::from_secs(1) {
+        return Ok(every);
+    }
+    Err(format!(
+        "\"{}\" is out of range; write \"0s\" or a duration from \"1s\"",
+        duration_text(every)
+    ))
+}
+
 /// TCP_USER_TIMEOUT: the kernel counts in milliseconds, and zero is the system's own.
 pub(super) fn user_timeout(value: &DeValue) -> Parsed<Duration> {
     let duration = duration_or_zero(value)?;

@@ -406,6 +406,22 @@ impl Connection {
         }
     }
 
+    /// Where it stands and what it has come to, while it is relayed. The outcome of that says nothing yet.
+    pub fn so_far(&self) -> Option<(Phase, Summary)> {
+        match &self.state {
+            State::Relaying(pair) => {
+                let nothing = Summary::nothing().outcome;
+                Some((pair.phase(), pair.summary(nothing)))
+            }
+            State::Greeting(_)
+            | State::Handshaking(_)
+            | State::Dialing(_)
+            | State::Closing(_)
+            | State::Leaving(_)
+            | State::Over(_) => None,
+        }
+    }
+
     #[inline]
     fn on_verdict(&mut self, verdict: Verdict, cx: &mut Cx<'_>) {
         match verdict {

@@ -572,7 +572,7 @@ impl Pair {
         }
     }
 
-    fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> Phase {
         match self.stage {
             Stage::Open => Phase::Relaying,
             Stage::HalfClosed(_) => Phase::HalfClosed,

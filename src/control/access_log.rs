@@ -1,4 +1,4 @@
-//! One line for each connection that ended, written by a thread of its own, so that a slow disk or a stopped reader of
+//! One line for each connection that ended (and, where it is wanted, for those that stay open), written by a thread of its own, so that a slow disk or a stopped reader of
 //! standard error holds up nothing but the log. What does not fit its queue is dropped and counted by the worker.
 
 use crate::config::{Access, Format, Log};
@@ -216,8 +216,14 @@ impl<'a> Line<'a> {
             bytes_down: summary.down.total(),
             tries: summary.tries,
             relay: summary.connect.map(|_| relay_of(summary)),
-            end: summary.outcome.to_string(),
-            code: summary.outcome.code(),
+            end: match record.open {
+                Some(phase) => format!("open/{}", phase.word()),
+                None => summary.outcome.to_string(),
+            },
+            code: match record.open {
+                Some(_) => "--".to_owned(),
+                None => summary.outcome.code(),
+            },
             errno: summary.outcome.errno.map(|errno| format!("{errno:?}")),
         }
     }
@@ -344,6 +350,7 @@ mod tests {
                     ..Moved::default()
                 },
             },
+            open: None,
         }
     }
 
@@ -359,6 +366,21 @@ mod tests {
              upstream=feed backend=127.0.0.1:8 host=- path=- sni=- peek_us=- connect_us=112 \
              duration_ms=412 bytes_up=980 bytes_down=65536 tries=1 relay=copy \
              end=backend-reset/relaying code=SD errno=ECONNRESET\n"
+        );
+    }
+
+    #[test]
+    fn a_connection_that_is_open_says_where_it_stands_and_not_why_it_ended() {
+        let mut out = Vec::new();
+        let open = Record {
+            open: Some(Phase::HalfClosed),
+            ..record()
+        };
+        write_line(&open, &mut out, Format::Json).unwrap();
+        let line: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(
+            (&line["end"], &line["code"], &line["bytes_up"]),
+            (&"open/half-closed".into(), &"--".into(), &980.into())
         );
     }
 

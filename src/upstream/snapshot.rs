@@ -12,6 +12,7 @@ use crate::tls::{Material, Server};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 /// Everything that workers go by, as control makes it. Each worker gets a copy of its own, which only what is
 /// [`Live`](super::Live) changes under.
@@ -57,6 +58,8 @@ pub struct Current {
     pub sites: Vec<Rc<Site>>,
     /// In the order of the configuration.
     pub upstreams: Vec<Rc<Upstream>>,
+    /// How often connections are told of while they are open; zero is never.
+    pub still_open: Duration,
 }
 
 impl Snapshot {
@@ -197,6 +200,7 @@ impl Current {
         Self {
             sites: sites.collect(),
             upstreams: upstreams.collect(),
+            still_open: snapshot.config.log.still_open,
         }
     }
 
@@ -213,6 +217,7 @@ impl Current {
         Self {
             sites: sites.collect(),
             upstreams: snapshot.upstreams.into_iter().map(kept).collect(),
+            still_open: snapshot.config.log.still_open,
         }
     }
 }

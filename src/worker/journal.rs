@@ -1,7 +1,7 @@
 //! What a worker tells when a connection ends: one record, handed over without waiting.
 
 use crate::config::Listener;
-use crate::conn::{Connection, Summary, Told};
+use crate::conn::{Connection, Phase, Summary, Told};
 use crate::ring::Time;
 use crate::upstream::Member;
 use std::net::SocketAddr;
@@ -31,6 +31,9 @@ pub struct Record {
     pub told: Option<Box<Told>>,
     /// Why, and what was moved.
     pub summary: Summary,
+    /// Where it stands, if it is told of while it is open: then the summary is what it has come to so far, its outcome says
+    /// nothing, and `ended` is now.
+    pub open: Option<Phase>,
 }
 
 impl Record {
@@ -46,7 +49,26 @@ impl Record {
             backend: connection.backend().cloned(),
             told: connection.told,
             summary,
+            open: None,
         }
+    }
+
+    /// Of a connection that is relayed, and goes on.
+    pub(super) fn of_open(worker: u16, connection: &Connection, now: Time) -> Option<Self> {
+        let (phase, summary) = connection.so_far()?;
+        Some(Self {
+            id: connection.id,
+            worker,
+            listener: Arc::clone(&connection.site.rules),
+            client: connection.client,
+            started: connection.started,
+            ended: now,
+            upstream: connection.upstream().cloned(),
+            backend: connection.backend().cloned(),
+            told: connection.told.clone(),
+            summary,
+            open: Some(phase),
+        })
     }
 }
 

@@ -17,6 +17,7 @@ mod listen;
 mod mailbox;
 mod shed;
 mod stats;
+mod still_open;
 
 pub use ask::{Listed, Question, Wanted};
 pub use board::Board;
@@ -40,6 +41,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use still_open::Round;
 
 /// What a worker is made from.
 #[derive(Debug)]
@@ -108,6 +110,8 @@ pub struct Worker<R> {
     evictions: Vec<Pace>,
     /// Somebody wants to see what connections there are.
     listings: VecDeque<Listing>,
+    /// Among the connections that are told of while they are open; none while nobody wants that.
+    round: Option<Round>,
 }
 
 /// Generation of the tags of listeners and of the mailbox, which are never replaced.
@@ -150,6 +154,7 @@ impl<R: Ring> Worker<R> {
             drain: None,
             evictions: Vec::new(),
             listings: VecDeque::new(),
+            round: None,
         };
         this.arm_mailbox();
         for (at, listener) in this.listeners.iter_mut().enumerate() {
@@ -183,6 +188,7 @@ impl<R: Ring> Worker<R> {
         self.evict(now);
         self.list_some(now);
         self.hand_over(now);
+        self.tell_still_open(now);
         let (open, overflows) = (self.connections.len(), self.ring.overflows());
         self.stats.on_turn(open, overflows, self.ring.buffers());
         self.time_turn(now);
@@ -229,7 +235,8 @@ impl<R: Ring> Worker<R> {
         let accepts = self.listeners.iter().filter_map(Accepting::resumes);
         let drain = self.drain.as_ref().and_then(Drain::next);
         let evictions = self.evictions.iter().filter_map(Pace::next);
-        let paced = drain.into_iter().chain(evictions);
+        let round = self.round.as_ref().map(Round::next);
+        let paced = drain.into_iter().chain(evictions).chain(round);
         let timers = self.wheel.next().into_iter().chain(paced).chain(sweep);
         let first = accepts.chain(timers).min();
         let has_more = !self.listings.is_empty() || self.desk.is_awaited();

@@ -78,10 +78,12 @@ fn logs() -> impl Strategy<Value = Log> {
     ];
     let level = prop_oneof![Just(tracing::Level::ERROR), Just(tracing::Level::DEBUG)];
     let format = prop_oneof![Just(Format::Text), Just(Format::Json)];
-    (level, format, access).prop_map(|(level, format, access)| Log {
+    let still_open = prop_oneof![Just(0), 1_u64..100_000].prop_map(Duration::from_secs);
+    (level, format, access, still_open).prop_map(|(level, format, access, still_open)| Log {
         level,
         format,
         access,
+        still_open,
     })
 }
 

@@ -126,6 +126,34 @@ fn a_log_that_cannot_be_opened_anew_goes_on_in_the_old_file() {
 }
 
 #[test]
+fn a_connection_that_stays_open_has_a_line_each_time_the_span_is_over() {
+    let backend = Backend::echo();
+    let setup = Setup::before(&backend).log("still_open = \"1s\"");
+    let proxy = setup.start();
+    let client = proxy.connect();
+    client.send(b"hello");
+    client.expect(b"hello");
+    let lines = || {
+        let mut lines = proxy.lines();
+        lines.retain(|line| line.contains("\"open/relaying\""));
+        lines
+    };
+    let told = wait::until_some("two lines", || Some(lines()).filter(|told| told.len() >= 2));
+    for line in told {
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(
+            (&line["bytes_up"], &line["code"]),
+            (&5.into(), &"--".into())
+        );
+        assert_eq!(line["client"], client.local().to_string());
+        assert!(line["duration_ms"].as_u64().unwrap() >= 1000, "{line}");
+    }
+    client.fin();
+    client.expect_fin();
+    proxy.await_line("client-fin/done");
+}
+
+#[test]
 fn off_writes_no_line() {
     let backend = Backend::echo();
     let proxy = Setup::before(&backend).log("access = \"off\"").start();
