@@ -77,7 +77,7 @@ pub(super) const FAMILIES: &[Family] = &[
         name: "ringway_bytes_total",
         kind: Kind::Counter,
         labels: &["listener", "direction", "relay"],
-        help: "Bytes received for the other side: up from clients, down from backends; copied by the process or spliced inside the kernel.",
+        help: "Bytes received for the other side: up from clients, down from backends; copied by the process, spliced inside the kernel, or the plaintext of TLS.",
         samples: bytes,
     },
     Family {
@@ -142,11 +142,13 @@ pub(super) const FAMILIES: &[Family] = &[
 type Count = fn(&ListenerStats) -> u64;
 
 fn bytes(view: &View, out: &mut Samples<'_>) {
-    let ways: [(&str, &str, Count); 4] = [
+    let ways: [(&str, &str, Count); 6] = [
         ("up", "copy", |it| it.copied_up.get()),
         ("up", "splice", |it| it.spliced_up.get()),
+        ("up", "tls", |it| it.tls_up.get()),
         ("down", "copy", |it| it.copied_down.get()),
         ("down", "splice", |it| it.spliced_down.get()),
+        ("down", "tls", |it| it.tls_down.get()),
     ];
     for (at, name) in places(view) {
         for (direction, relay, count) in ways {
