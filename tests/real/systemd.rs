@@ -69,17 +69,17 @@ fn the_user_and_the_folder_for_keys_are_made() {
     let root = tempfile::tempdir().unwrap();
     fs::create_dir(root.path().join("etc")).unwrap();
     let at_root = |name: &str, file: &str| {
-        let path = root.path().join(file);
+        let path = root.path().join("ringway.conf");
         fs::write(&path, shipped(file)).unwrap();
         let mut command = client(name);
         command.arg(format!("--root={}", root.path().display()));
         (command, path)
     };
-    let (mut sysusers, file) = at_root("systemd-sysusers", "sysusers.conf");
+    let (mut sysusers, file) = at_root("systemd-sysusers", "sysusers.d/ringway.conf");
     output(sysusers.arg(file));
     let passwd = fs::read_to_string(root.path().join("etc/passwd")).unwrap();
     assert!(passwd.contains("ringway:x:"), "{passwd}");
-    let (mut tmpfiles, file) = at_root("systemd-tmpfiles", "tmpfiles.conf");
+    let (mut tmpfiles, file) = at_root("systemd-tmpfiles", "tmpfiles.d/ringway.conf");
     output(tmpfiles.arg("--create").arg(file));
     assert!(root.path().join("etc/ringway/tls").is_dir());
 }
