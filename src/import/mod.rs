@@ -24,10 +24,11 @@ pub use syntax::{Place, SyntaxError};
 
 use draft::{Item, around_upstream, settle};
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use syntax::Directive;
 use upstreams::Upstreams;
-use values::{duration, string, time};
+use values::{duration, list, string, time};
 
 /// A converted file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -109,9 +110,11 @@ fn body(directives: &[Directive], remarks: &mut Vec<Remark>) -> Option<String> {
         .filter(|it| matches!(it.name.as_str(), "stream" | "tcp"));
     let mut upstreams = Upstreams::default();
     let (mut sites, mut logs) = (Vec::new(), Vec::new());
+    let mut settings = process(directives, remarks);
     for block in blocks {
         let inside = block.take().inside();
         logs.extend(log(inside, remarks));
+        settings.extend(resolvers(inside, remarks));
         upstreams.open(inside);
         let servers = inside.iter().filter(|it| it.name == "server");
         let converted =
@@ -123,7 +126,7 @@ fn body(directives: &[Directive], remarks: &mut Vec<Remark>) -> Option<String> {
     if listeners.toml.is_empty() {
         return None;
     }
-    let process = section("process", &process(directives, remarks), remarks);
+    let process = section("process", &settings, remarks);
     logs.extend(log(directives, remarks));
     logs.sort_by_key(|item| item.text.starts_with("level"));
     let log = section("log", &logs, remarks);
@@ -165,6 +168,33 @@ fn process<'a>(directives: &'a [Directive], remarks: &mut Vec<Remark>) -> Vec<It
         }
     }
     items
+}
+
+/// `process.resolvers`: those of a `resolver` that are addresses.
+fn resolvers<'a>(directives: &'a [Directive], remarks: &mut Vec<Remark>) -> Option<Item<'a>> {
+    const DNS: u16 = 53;
+    let resolver = directives.iter().find(|it| it.name == "resolver")?.take();
+    let mut addresses = Vec::new();
+    for word in &resolver.words {
+        let host = word.trim_matches(['[', ']']).parse::<IpAddr>();
+        let address = word
+            .parse()
+            .or_else(|_| host.map(|ip| SocketAddr::new(ip, DNS)));
+        match address {
+            Ok(address) => addresses.push(address),
+            Err(_) if word.contains('=') => {
+                let text =
+                    format!("{word}: how often names are looked up is upstream.resolve_interval");
+                remarks.push(Remark::new(resolver, Kind::Note, text));
+            }
+            Err(_) => {
+                let text = format!("{word}: resolvers are IP addresses, perhaps with a port");
+                remarks.push(Remark::new(resolver, Kind::Lost, text));
+            }
+        }
+    }
+    let is_some = !addresses.is_empty();
+    is_some.then(|| Item::key("resolvers", list(addresses), resolver))
 }
 
 /// `[log]`: there is one access log and one level; what comes first holds.

@@ -193,11 +193,6 @@ const ADVICE: &[(&str, Kind, &str)] = &[
         "there are no bandwidth limits; shape with tc(8)",
     ),
     (
-        "resolver",
-        Kind::Note,
-        "the system's resolver is asked (resolv.conf), every upstream.resolve_interval",
-    ),
-    (
         "resolver_timeout",
         Kind::Note,
         "the system's resolver has its own (resolv.conf, options timeout)",

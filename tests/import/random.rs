@@ -28,6 +28,7 @@ const STREAM: &[&str] = &[
     "proxy_ssl_name",
     "proxy_ssl_verify",
     "proxy_timeout",
+    "resolver",
     "server_name",
     "set_real_ip_from",
     "so_keepalive",
