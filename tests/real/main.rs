@@ -9,6 +9,7 @@ mod support;
 mod admin;
 mod browser;
 mod certificate;
+mod certificates;
 mod chain;
 mod content;
 mod curl;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 /// What the authority says of a certificate for a week: `V` is valid, `R` revoked.
-fn answer(authority: &Authority, pair: &Pair, state: char) -> PathBuf {
+pub(crate) fn answer(authority: &Authority, pair: &Pair, state: char) -> PathBuf {
     let folder = authority.folder();
     let mut show = client("openssl");
     show.args(["x509", "-noout", "-serial", "-in"])

@@ -84,6 +84,8 @@ impl Authority {
         let key = KeyPair::generate_for(kind).unwrap();
         let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let mut params = CertificateParams::new(hosts).unwrap();
+        // Not its issuer's: openssl would take it for one that vouches for itself.
+        params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
