@@ -27,6 +27,7 @@ mod signals;
 mod state;
 pub mod status_page;
 pub mod systemd;
+mod upgrade;
 pub mod view;
 
 pub use admin::{Admin, NoAdmin};
@@ -40,6 +41,7 @@ use crate::tls::Material;
 use passed::Passed;
 use std::path::Path;
 use std::process::ExitCode;
+use upgrade::Program;
 
 /// The operating system refused (EX_OSERR of sysexits.h).
 const EX_OSERR: u8 = 71;
@@ -107,12 +109,15 @@ pub fn run(
     for line in advice(&config) {
         tracing::warn!("{line}");
     }
-    let admin = match config.admin.as_ref().map(Admin::start).transpose() {
+    let program = Program::this();
+    let mut passed = Passed::from_env();
+    let admin = config.admin.as_ref();
+    let admin = match admin.map(|it| Admin::start_on(it, &mut passed)).transpose() {
         Ok(admin) => admin,
         Err(refusal) => return refusal.report(),
     };
-    match Proxy::start_on(config, tls, Passed::from_env()) {
-        Ok(proxy) => serve::serve(proxy, source, admin),
+    match Proxy::start_on(config, tls, passed) {
+        Ok(proxy) => serve::serve(proxy, source, admin, program),
         Err(refusal) => {
             tracing::error!("{refusal}");
             ExitCode::from(EX_OSERR)

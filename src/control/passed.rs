@@ -1,10 +1,15 @@
-//! Listening sockets that systemd opened (sd_listen_fds(3)): a listener whose address one of them has takes it instead
+//! Listening sockets that systemd opened (sd_listen_fds(3)), or a process that is [upgraded](super::upgrade): a listener whose address one of them has takes it instead
 //! of binding. Clients that come while the proxy restarts then wait in its queue, and ports below 1024 need no capability.
 
 use listenfd::ListenFd;
+use std::env;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+
+/// The environment variable with what the configuration says in place of each passed socket's address, where a process
+/// of this program passed them: port 0 may have become any.
+pub(super) const WANTED: &str = "RINGWAY_WANTED";
 
 /// What was passed and is not yet taken.
 #[derive(Debug, Default)]
@@ -15,9 +20,13 @@ impl Passed {
     /// is a second thread. What is no TCP socket is left alone, with a warning.
     pub(super) fn from_env() -> Self {
         let mut passed = ListenFd::from_env();
+        let wanted = env::var(WANTED).unwrap_or_default();
+        let mut wanted = wanted.split(',').map(|address| address.parse().ok());
         let sockets = (0..passed.len()).filter_map(|at| {
+            let wanted = wanted.next().flatten();
             socket(&mut passed, at)
                 .inspect_err(|e| tracing::warn!("systemd passed what no listener can use: {e}"))
+                .map(|(address, socket)| (wanted.unwrap_or(address), socket))
                 .ok()
         });
         Self(sockets.collect())

@@ -22,6 +22,7 @@ use crate::upstream::Snapshot;
 use crate::worker::{
     self, Board, Ear, Handover, Life, Limits, Mailbox, Post, Setup, Stats, Worker,
 };
+use socket2::SockRef;
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::fmt;
@@ -348,7 +349,11 @@ fn open(
         let bound = worker::bind(rules, wanted, cpus, beside_us);
         bound.map(|(sockets, at)| (sockets.into_iter().enumerate().collect(), at))
     } else {
-        worker::share(rules, passed, cpus.len()).map(|shares| (shares, wanted))
+        worker::share(rules, passed, cpus.len()).map(|shares| {
+            let first = shares.first().map(|(_, socket)| SockRef::from(socket));
+            let bound = first.and_then(|socket| socket.local_addr().ok()?.as_socket());
+            (shares, bound.unwrap_or(wanted))
+        })
     };
     let (sockets, bound) = made.map_err(|e| refused(&rules.name, wanted, &e))?;
     Ok(Door {

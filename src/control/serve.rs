@@ -8,10 +8,13 @@ use super::history::History;
 use super::reload::Source;
 use super::signals::{Signals, Wish};
 use super::systemd::Systemd;
+use super::upgrade::{self, Program, Successor};
 use crate::ring::Time;
 use std::convert::Infallible;
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::Receiver;
 
 /// How often systemd is told how far a drain is.
@@ -27,9 +30,16 @@ enum End {
 }
 
 /// Says that it is ready, serves until SIGTERM or SIGINT, drains, and says how to exit. A second of these ends the process at once.
-pub(super) fn serve(proxy: Proxy, source: &Source, admin: Option<Admin>) -> ExitCode {
+pub(super) fn serve(
+    proxy: Proxy,
+    source: &Source,
+    admin: Option<Admin>,
+    program: io::Result<Program>,
+) -> ExitCode {
     let systemd = Systemd::from_env();
-    let outcome = tokio_uring::start(attend(&proxy, source, admin, &systemd));
+    let outcome = tokio_uring::start(attend(&proxy, source, admin.as_ref(), program, &systemd));
+    // A Unix socket's file goes with it.
+    drop(admin);
     match outcome {
         Ok(End::Drained) => {
             proxy.join();
@@ -48,23 +58,36 @@ pub(super) fn serve(proxy: Proxy, source: &Source, admin: Option<Admin>) -> Exit
 async fn attend(
     proxy: &Proxy,
     source: &Source,
-    admin: Option<Admin>,
+    admin: Option<&Admin>,
+    program: io::Result<Program>,
     systemd: &Systemd,
-) -> std::io::Result<End> {
+) -> io::Result<End> {
     let mut signals = Signals::listen()?;
     let history = History::default();
     let (orders, queue) = command::channel();
-    let at = admin.as_ref().map(|admin| admin.address().to_string());
+    let at = admin.map(Admin::address);
     // Not before: who sees `ready` may send a signal, which would kill a process that does not listen yet.
     proxy.announce(at.as_deref());
     systemd.ready(&format!("serving {}", proxy.listening()));
+    upgrade::tell_predecessor();
+    let relieved = Notify::new();
     let answering = async {
-        match &admin {
-            Some(admin) => admin.serve(proxy, &history, &orders).await,
-            None => std::future::pending::<Infallible>().await,
+        if let Some(admin) = admin {
+            tokio::select! {
+                never = admin.serve(proxy, &history, &orders) => match never {},
+                // The next process answers at the same address.
+                () = relieved.notified() => {}
+            }
         }
+        std::future::pending::<Infallible>().await
     };
     let mut course = Course::new(proxy, source, systemd);
+    course.upgrades = Some(Upgrades {
+        program,
+        admin,
+        relieved: &relieved,
+        successor: None,
+    });
     tokio::select! {
         end = course.run(&mut signals, queue) => Ok(end),
         never = proxy.watch_workers(systemd) => match never {},
@@ -86,7 +109,7 @@ async fn attend(
 ///
 /// # Panics
 /// Outside of a tokio-uring runtime.
-pub async fn answer(proxy: &Proxy, admin: &Admin) -> std::io::Result<Infallible> {
+pub async fn answer(proxy: &Proxy, admin: &Admin) -> io::Result<Infallible> {
     let (source, systemd) = (Source::Flags, Systemd::default());
     let mut signals = Signals::listen()?;
     let history = History::default();
@@ -124,7 +147,19 @@ struct Course<'a> {
     proxy: &'a Proxy,
     source: &'a Source,
     systemd: &'a Systemd,
+    /// Where another process may take over.
+    upgrades: Option<Upgrades<'a>>,
     stage: Stage,
+}
+
+/// What it takes for another process to take over.
+struct Upgrades<'a> {
+    program: io::Result<Program>,
+    admin: Option<&'a Admin>,
+    /// Told when it has.
+    relieved: &'a Notify,
+    /// The next process, while it starts.
+    successor: Option<Successor>,
 }
 
 impl<'a> Course<'a> {
@@ -133,6 +168,7 @@ impl<'a> Course<'a> {
             proxy,
             source,
             systemd,
+            upgrades: None,
             stage: Stage::Serving,
         }
     }
@@ -152,9 +188,7 @@ impl<'a> Course<'a> {
                         let done = self.carry_out(Command::Reload).await;
                         log("SIGHUP", &Command::Reload, &done);
                     }
-                    Wish::Upgrade => {
-                        tracing::warn!("SIGUSR2 ignored: upgrade is not supported yet");
-                    }
+                    Wish::Upgrade => self.begin_upgrade(),
                 },
                 Some(Asked { command, answer }) = orders.recv() => {
                     let done = self.carry_out(command.clone()).await;
@@ -162,6 +196,7 @@ impl<'a> Course<'a> {
                     // Who asked may be gone.
                     let _ = answer.send(done);
                 }
+                served = serves(&mut self.upgrades) => self.on_successor(served).await,
                 () = sleep(leaves) => self.on_left(),
                 () = self.proxy.finished() => return End::Drained,
                 () = progress => self.tell_progress(),
@@ -274,6 +309,45 @@ impl<'a> Course<'a> {
         }
     }
 
+    /// Starts this program anew, whatever is at its path now.
+    fn begin_upgrade(&mut self) {
+        let is_draining = self.is_draining();
+        let Some(upgrades) = &mut self.upgrades else {
+            return tracing::warn!("SIGUSR2 ignored: this is no `ringway run`");
+        };
+        if is_draining || upgrades.successor.is_some() {
+            return tracing::warn!("SIGUSR2 ignored: draining, or an upgrade is under way");
+        }
+        match upgrades.start(self.proxy) {
+            Ok(successor) => {
+                tracing::info!("upgrading: the next process starts");
+                upgrades.successor = Some(successor);
+            }
+            Err(e) => tracing::error!("cannot start the next process: {e}; this one goes on"),
+        }
+    }
+
+    /// The next process serves, or never will.
+    async fn on_successor(&mut self, served: Result<u32, String>) {
+        let upgrades = self.upgrades.as_mut().expect("somebody was waited for");
+        upgrades.successor = None;
+        let pid = match served {
+            Ok(pid) => pid,
+            Err(why) => {
+                let message = "the next process does not take over";
+                return tracing::error!("{message}: {why}; this one goes on");
+            }
+        };
+        tracing::info!(pid, "upgraded: the next process serves, this one drains");
+        self.systemd.succeeded_by(pid);
+        upgrades.relieved.notify_one();
+        self.proxy.stop_accepting().await;
+        say_draining(self.proxy);
+        self.proxy.leave();
+        self.stage = Stage::Draining { ends: true };
+        self.close();
+    }
+
     async fn undrain(&mut self) -> Answer {
         if self.is_ending() {
             let message = "a signal asked the process to end, which is not taken back";
@@ -291,6 +365,27 @@ impl<'a> Course<'a> {
             Stage::Leaving { until, .. } => Some(until - Time::read_clock()),
             Stage::Serving | Stage::Draining { .. } => None,
         }
+    }
+}
+
+impl Upgrades<'_> {
+    fn start(&self, proxy: &Proxy) -> io::Result<Successor> {
+        let program = self.program.as_ref();
+        let program = program.map_err(|e| io::Error::new(e.kind(), e.to_string()))?;
+        let mut sockets = proxy.copy_sockets()?;
+        let config = proxy.config();
+        if let (Some(admin), Some(settings)) = (self.admin, &config.admin) {
+            sockets.extend(admin.copy(settings)?);
+        }
+        program.start(sockets)
+    }
+}
+
+/// Waits for what becomes of a successor, if there is one.
+async fn serves(upgrades: &mut Option<Upgrades<'_>>) -> Result<u32, String> {
+    match upgrades.as_mut().and_then(|it| it.successor.as_mut()) {
+        Some(successor) => successor.serves().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -69,6 +69,11 @@ impl Systemd {
         self.send(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={micros}"));
     }
 
+    /// Another process of the service has taken over: from now on that is the one that is watched and heard.
+    pub fn succeeded_by(&self, pid: u32) {
+        self.send(&format!("MAINPID={pid}"));
+    }
+
     /// What `systemctl status` shows from now on.
     pub fn status(&self, status: &str) {
         self.send(&format!("STATUS={status}"));

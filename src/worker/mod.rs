@@ -191,6 +191,9 @@ impl<R: Ring> Worker<R> {
         self.tell_still_open(now);
         let (open, overflows) = (self.connections.len(), self.ring.overflows());
         self.stats.on_turn(open, overflows, self.ring.buffers());
+        let closed = self.listeners.iter().filter(|it| it.is_closed()).count();
+        let listening = self.listeners.len() - closed;
+        self.stats.listening.set(listening as u64);
         self.time_turn(now);
         Ok(self.life(now))
     }

@@ -38,6 +38,8 @@ pub struct Stats {
     pub stale: Counter,
     /// Records that the access log was too slow for.
     pub records_dropped: Counter,
+    /// Listening sockets that are not closed yet.
+    pub listening: Gauge,
     /// The version of what it goes by, from 0.
     pub version: Gauge,
     /// Turns of the loop.

@@ -23,6 +23,7 @@ mod starting; //  what is refused at start, and what a start makes
 mod switching; // from copying to splicing and back
 mod systemd; //   what the service manager hears
 mod terminating; // TLS that ends here, or begins
+mod upgrading; // another binary takes over
 mod upstreams; // policies, health, limits of backends
 
 // The contract that every way to relay keeps: the same tests for each. What `copy` leaves out is what `auto` copies, too.

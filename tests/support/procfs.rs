@@ -85,3 +85,11 @@ fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
         .find_map(|line| line.strip_prefix(key))
         .map(str::trim)
 }
+
+/// Whether there is such a process that has not ended.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    // The state follows the name, which is in brackets and may have any of its own.
+    let state = |stat: String| Some(stat.rsplit_once(") ")?.1.chars().next()? != 'Z');
+    stat.ok().and_then(state).unwrap_or(false)
+}

@@ -458,6 +458,14 @@ impl Proxy {
         }
     }
 
+    /// Waits until it has ended in order because another process took over, which still writes to its log.
+    #[track_caller]
+    pub(crate) fn await_succeeded(mut self) {
+        let status = wait::until_some("the process ends", || self.child.try_wait().unwrap());
+        self.ended = Some(status);
+        assert_eq!(status.code(), Some(0), "{}", self.stderr());
+    }
+
     /// SIGTERM, then [`await_exit`](Self::await_exit).
     #[track_caller]
     pub(crate) fn terminate(self) -> Exit {

@@ -2,10 +2,12 @@
 
 use super::access::Peer;
 use crate::config::AdminAddress;
+use crate::control::passed::Passed;
 use std::fmt;
 use std::fs::{self, Permissions};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -30,19 +32,40 @@ pub(super) struct SocketFile {
 }
 
 impl Door {
-    /// Binds the address.
+    /// Binds the address, or takes it over from the process that has it.
     ///
     /// # Errors
     /// What was refused, and what to do about it.
-    pub(super) fn open(address: &AdminAddress) -> Result<Self, String> {
+    pub(super) fn open(
+        address: &AdminAddress,
+        passed: &mut Passed,
+        takes_over: bool,
+    ) -> Result<Self, String> {
         let opened = match address {
-            AdminAddress::Tcp(address) => tcp(*address),
-            AdminAddress::Unix(path) => unix(path),
+            AdminAddress::Tcp(address) => match passed.take(*address).pop() {
+                Some(socket) => inherited(socket.into()),
+                None => tcp(*address),
+            },
+            AdminAddress::Unix(path) => unix(path, takes_over),
         };
         opened.map_err(|e| {
             let fix = fix(address, &e);
             format!("admin.listen: cannot listen on {address}: {e}; fix: {fix}")
         })
+    }
+
+    /// A copy of the socket, for another process, and where it was wanted to be.
+    ///
+    /// # Errors
+    /// When no descriptor is free.
+    pub(super) fn copy(&self, wanted: &AdminAddress) -> io::Result<Option<(SocketAddr, OwnedFd)>> {
+        match (self, wanted) {
+            (Self::Tcp(listener, _), AdminAddress::Tcp(wanted)) => {
+                Ok(Some((*wanted, listener.try_clone()?.into())))
+            }
+            // Its file is replaced by the next process.
+            (Self::Unix(..), _) | (Self::Tcp(..), AdminAddress::Unix(_)) => Ok(None),
+        }
     }
 
     /// The same inside the runtime.
@@ -72,14 +95,22 @@ impl fmt::Display for Door {
 }
 
 fn tcp(address: SocketAddr) -> io::Result<Door> {
-    let listener = TcpListener::bind(address)?;
+    inherited(TcpListener::bind(address)?)
+}
+
+fn inherited(listener: TcpListener) -> io::Result<Door> {
     listener.set_nonblocking(true)?;
     let bound = listener.local_addr()?;
     Ok(Door::Tcp(listener, bound))
 }
 
-fn unix(path: &Path) -> io::Result<Door> {
-    clear(path)?;
+fn unix(path: &Path, takes_over: bool) -> io::Result<Door> {
+    if takes_over {
+        // Whoever listens there has agreed to it, and knows its own file from the next one.
+        fs::remove_file(path).or_else(absent)?;
+    } else {
+        clear(path)?;
+    }
     let listener = UnixListener::bind(path)?;
     listener.set_nonblocking(true)?;
     fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
@@ -99,6 +130,14 @@ fn clear(path: &Path) -> io::Result<()> {
     match UnixStream::connect(path) {
         Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn absent(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound {
+        Ok(())
+    } else {
+        Err(error)
     }
 }
 
@@ -176,7 +215,8 @@ mod tests {
     use super::*;
 
     fn at(path: &Path) -> Result<Door, String> {
-        Door::open(&AdminAddress::Unix(path.to_owned()))
+        let address = AdminAddress::Unix(path.to_owned());
+        Door::open(&address, &mut Passed::default(), false)
     }
 
     #[test]

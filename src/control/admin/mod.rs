@@ -17,6 +17,8 @@ mod upstreams;
 use super::Proxy;
 use super::command::Commands;
 use super::history::History;
+use super::passed::Passed;
+use super::upgrade;
 use crate::config::{self, cli::exit};
 use access::{Access, Peer};
 use door::{Caller, Door, Listening};
@@ -31,6 +33,8 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -103,10 +107,21 @@ impl Admin {
     /// # Errors
     /// When the token cannot be read, or the address cannot be had.
     pub fn start(config: &config::Admin) -> Result<Self, NoAdmin> {
+        Self::start_on(config, &mut Passed::default())
+    }
+
+    /// The same, or takes the address over from the process that has it.
+    pub(super) fn start_on(config: &config::Admin, passed: &mut Passed) -> Result<Self, NoAdmin> {
         let access = Access::new(config)
             .map_err(|mistake| NoAdmin::Token(format!("{}: {mistake}", access::TOKEN_KEY)))?;
-        let door = Door::open(&config.listen).map_err(NoAdmin::Address)?;
+        let door = Door::open(&config.listen, passed, upgrade::takes_over());
+        let door = door.map_err(NoAdmin::Address)?;
         Ok(Self { door, access })
+    }
+
+    /// A copy of its socket, for another process, and where it was wanted to be; none of a Unix socket.
+    pub(super) fn copy(&self, config: &config::Admin) -> io::Result<Option<(SocketAddr, OwnedFd)>> {
+        self.door.copy(&config.listen)
     }
 
     /// Where it listens, with the port that the system chose.

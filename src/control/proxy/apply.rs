@@ -11,8 +11,9 @@ use crate::ring::{Sock, Time};
 use crate::upstream::Snapshot;
 use crate::worker::{self, Ear, Message, Order};
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,6 +123,41 @@ impl Proxy {
         logging::set_level(config.log.level);
         self.shared.changed.notify_one();
         Ok(())
+    }
+
+    /// Has every worker close its listening sockets, and waits until all have. Who was accepted just before is served.
+    pub(in crate::control) async fn stop_accepting(&self) {
+        let _one = self.changing.lock().await;
+        {
+            let mut state = self.shared.state.borrow_mut();
+            state.let_go();
+            state.version += 1;
+            let doors = vec![None; state.doors.len()];
+            for (post, worker) in self.shared.posts.iter().zip(0..) {
+                post.post(Message::Follow(Box::new(Order {
+                    version: state.version,
+                    snapshot: state.snapshot.for_worker(worker),
+                    doors: doors.clone(),
+                    added: Vec::new(),
+                })));
+            }
+        }
+        self.followed().await;
+        let until = Time::read_clock() + FOLLOWED_WITHIN;
+        let listens = || self.stats.iter().any(|stats| stats.listening.get() > 0);
+        while listens() && Time::read_clock() < until {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Copies of all listening sockets, each with the address that the configuration has for it.
+    pub(in crate::control) fn copy_sockets(&self) -> io::Result<Vec<(SocketAddr, OwnedFd)>> {
+        let state = self.shared.state.borrow();
+        let doors = state.doors.iter().flatten();
+        let all =
+            doors.flat_map(|door| door.sockets.iter().map(|(_, socket)| (door.wanted, socket)));
+        all.map(|(wanted, socket)| Ok((wanted, socket.try_clone()?)))
+            .collect()
     }
 
     /// Listens wherever the next snapshot wants and nobody does yet.

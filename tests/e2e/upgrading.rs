@@ -1,0 +1,213 @@
+//! Another binary takes over (SIGUSR2): nobody who connects is refused, and those who are connected are ended in their turn.
+
+use crate::support::{Backend, Peer, Proxy, Setup, procfs, wait};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+/// A process that took over. Killed when dropped, because nobody else will.
+struct Heir(u32);
+
+impl Heir {
+    fn signal(&self, signal: Signal) {
+        // Gone already is fine.
+        let _ = kill(Pid::from_raw(self.0.try_into().unwrap()), signal);
+    }
+}
+
+impl Drop for Heir {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGKILL);
+        wait::until("the heir is gone", || !procfs::is_alive(self.0));
+    }
+}
+
+/// The processes that said this so far, in order.
+fn who_said(proxy: &Proxy, message: &str) -> Vec<u32> {
+    let part = format!("\"message\":\"{message}");
+    let lines = proxy.lines();
+    let said = lines.iter().filter(|line| line.contains(&part));
+    said.map(|line| {
+        let event: Value = serde_json::from_str(line).unwrap();
+        u32::try_from(event["pid"].as_u64().expect("its pid")).unwrap()
+    })
+    .collect()
+}
+
+/// Has the process upgrade, and waits until the next one has taken over.
+#[track_caller]
+fn upgrade(proxy: &Proxy, from: u32) -> Heir {
+    let before = who_said(proxy, "upgraded").len();
+    Heir(from).leave(Signal::SIGUSR2);
+    let pid = wait::until_some("the next process takes over", || {
+        who_said(proxy, "upgraded").get(before).copied()
+    });
+    Heir(pid)
+}
+
+impl Heir {
+    /// Signals a process that somebody else cares for.
+    fn leave(self, signal: Signal) {
+        self.signal(signal);
+        std::mem::forget(self);
+    }
+}
+
+/// How a client fares that connects and says something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    Served,
+    /// Its process was about to go and told it so in order, before it had heard it.
+    Told,
+    /// It was refused, or reset.
+    Lost,
+}
+
+fn fate(at: SocketAddr) -> Fate {
+    let Ok(client) = Peer::try_connect(at) else {
+        return Fate::Lost;
+    };
+    if client.try_send(b"tick").is_err() {
+        return Fate::Lost;
+    }
+    match client.stream().read(&mut [0; 4]) {
+        Ok(0) => Fate::Told,
+        Ok(_) => Fate::Served,
+        Err(_) => Fate::Lost,
+    }
+}
+
+fn echoed(at: SocketAddr) -> bool {
+    fate(at) == Fate::Served
+}
+
+#[test]
+fn ten_upgrades_in_a_row_refuse_and_reset_nobody_who_connects() {
+    let backend = Backend::echo();
+    let proxy = Setup::before(&backend)
+        .process("workers = 2")
+        .process("drain_over = \"100ms\"")
+        .start();
+    let at = proxy.address();
+    let (stop, served, lost) = (AtomicBool::new(false), AtomicU32::new(0), AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(Relaxed) {
+                    match fate(at) {
+                        Fate::Served => served.fetch_add(1, Relaxed),
+                        Fate::Told => 0,
+                        Fate::Lost => lost.fetch_add(1, Relaxed),
+                    };
+                }
+            });
+        }
+        let mut heirs: Vec<Heir> = Vec::new();
+        for _ in 0..10 {
+            let from = heirs.last().map_or_else(|| proxy.pid(), |heir| heir.0);
+            heirs.push(upgrade(&proxy, from));
+            let before = served.load(Relaxed);
+            wait::until("clients are served", || served.load(Relaxed) > before + 20);
+        }
+        stop.store(true, Relaxed);
+    });
+    let (served, lost) = (served.load(Relaxed), lost.load(Relaxed));
+    assert!(served > 200, "{served}");
+    assert_eq!(lost, 0, "of {}", served + lost);
+    proxy.await_succeeded();
+}
+
+#[test]
+fn connections_of_the_old_process_go_on_until_their_turn_and_new_ones_are_the_new_ones() {
+    let backend = Backend::echo();
+    let proxy = Setup::before(&backend)
+        .process("drain_over = \"3s\"")
+        .start();
+    let at = proxy.address();
+    let clients = [Peer::connect(at), Peer::connect(at)];
+    for client in &clients {
+        client.send(b"before");
+        client.expect(b"before");
+    }
+    let heir = upgrade(&proxy, proxy.pid());
+    clients[0].expect_fin();
+    clients[1].send(b"still here");
+    clients[1].expect(b"still here");
+    assert!(echoed(at));
+    clients[1].expect_fin();
+    proxy.await_line("\"stopped\"");
+    assert!(echoed(at), "the old process is gone, and nobody notices");
+    assert!(procfs::is_alive(heir.0));
+    let ready = who_said(&proxy, "ready");
+    assert_eq!(ready, [proxy.pid(), heir.0]);
+    proxy.await_succeeded();
+}
+
+#[test]
+fn a_successor_that_cannot_serve_changes_nothing() {
+    let backend = Backend::echo();
+    let proxy = Setup::before(&backend).start();
+    let client = proxy.connect();
+    client.send(b"before");
+    client.expect(b"before");
+    let file = proxy.dir().join("ringway.toml");
+    let good = std::fs::read(&file).unwrap();
+    std::fs::write(&file, "nonsense").unwrap();
+    proxy.signal(Signal::SIGUSR2);
+    let line = proxy.await_line("does not take over");
+    assert!(line.contains("exit status: 78"), "{line}");
+    client.send(b"after");
+    client.expect(b"after");
+    assert!(echoed(proxy.address()));
+    std::fs::write(&file, good).unwrap();
+    let _heir = upgrade(&proxy, proxy.pid());
+    assert!(echoed(proxy.address()));
+    proxy.await_succeeded();
+}
+
+#[test]
+fn the_admin_address_is_handed_on_too() {
+    let backend = Backend::echo();
+    let proxy = Setup::before(&backend).admin().start();
+    let admin = proxy.admin();
+    let pid = |body: String| {
+        let line = body
+            .lines()
+            .find_map(|line| line.strip_prefix("ringway_start_time_seconds "));
+        line.map(str::to_owned)
+    };
+    let first = pid(admin.get("/metrics").body);
+    let heir = upgrade(&proxy, proxy.pid());
+    let second = pid(admin.get("/metrics").body);
+    assert!(first.is_some() && second.is_some());
+    assert_ne!(first, second, "the new process answers");
+    proxy.await_line("\"stopped\"");
+    assert_eq!(admin.get("/healthz").status, 200);
+    // An operator who asks the new one to stop is heard.
+    heir.signal(Signal::SIGTERM);
+    wait::until("it stops", || !procfs::is_alive(heir.0));
+    proxy.await_succeeded();
+}
+
+#[test]
+fn a_unix_socket_of_the_admin_address_belongs_to_the_process_that_took_over() {
+    let backend = Backend::echo();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("admin.sock");
+    let table = format!("[admin]\nlisten = \"unix:{}\"\n", path.display());
+    let proxy = Setup::before(&backend).more(&table).start();
+    let admin = proxy.admin();
+    assert_eq!(admin.get("/healthz").status, 200);
+    let _heir = upgrade(&proxy, proxy.pid());
+    proxy.await_line("\"stopped\"");
+    wait::holds_for(
+        Duration::from_millis(200),
+        "the next process answers",
+        || admin.get("/healthz").status == 200,
+    );
+    proxy.await_succeeded();
+}
