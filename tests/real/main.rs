@@ -12,6 +12,7 @@ mod certificate;
 mod certificates;
 mod chain;
 mod content;
+mod crowd;
 mod curl;
 mod failover;
 mod forwarded;
