@@ -94,6 +94,8 @@ fn ten_upgrades_in_a_row_refuse_and_reset_nobody_who_connects() {
         .start();
     let at = proxy.address();
     let (stop, served, lost) = (AtomicBool::new(false), AtomicU32::new(0), AtomicU32::new(0));
+    // Killed only when the last client has been served.
+    let mut heirs: Vec<Heir> = Vec::new();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -106,7 +108,6 @@ fn ten_upgrades_in_a_row_refuse_and_reset_nobody_who_connects() {
                 }
             });
         }
-        let mut heirs: Vec<Heir> = Vec::new();
         for _ in 0..10 {
             let from = heirs.last().map_or_else(|| proxy.pid(), |heir| heir.0);
             heirs.push(upgrade(&proxy, from));
