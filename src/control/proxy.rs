@@ -11,17 +11,15 @@ use super::passed::Passed;
 use super::pulse::{self, Pulse};
 use super::reload::Reloads;
 use super::resolve::Names;
-use super::state::{Door, State};
+use super::state::{self, Door, Share, State};
 use super::systemd::Systemd;
 use super::view::Phase;
 use super::{certificates, cpus, limits};
 use crate::config::{Config, Listener};
-use crate::ring::{RecvMode, SetupError, Sock, Time, Uring, UringConfig, recv_mode};
+use crate::ring::{RecvMode, SetupError, Time, Uring, UringConfig, recv_mode};
 use crate::tls::{Material, Mistakes};
 use crate::upstream::Snapshot;
-use crate::worker::{
-    self, Board, Ear, Handover, Life, Limits, Mailbox, Post, Setup, Stats, Worker,
-};
+use crate::worker::{self, Board, Handover, Life, Limits, Mailbox, Post, Setup, Stats, Worker};
 use socket2::SockRef;
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -100,7 +98,7 @@ impl Proxy {
         if let Some(warning) = cpus::incoming_cpu_warning(&config.listeners, &cpus::release()) {
             tracing::warn!("{warning}");
         }
-        let (ears, doors) = bind(&config, &cpus, passed)?;
+        let (shares, doors) = bind(&config, &cpus, passed)?;
         let (posts, mailboxes) = mailboxes(cpus.len())?;
         let limits = limits_of(&config, cpus.len());
         let log = AccessLog::start(&config.log).map_err(StartError)?;
@@ -133,7 +131,7 @@ impl Proxy {
             began,
         };
         let (ready, started) = mpsc::channel();
-        for ((ears, mailbox), number) in ears.into_iter().zip(mailboxes).zip(0..) {
+        for ((share, mailbox), number) in shares.into_iter().zip(mailboxes).zip(0..) {
             let (board, posts) = (Arc::clone(&proxy.board), proxy.shared.posts.clone());
             let setup = Setup {
                 worker: number,
@@ -147,7 +145,7 @@ impl Proxy {
                 journal: proxy.log.journal.clone(),
             };
             let cpu = proxy.cpus[usize::from(number)];
-            proxy.spawn(cpu, ears, setup, ready.clone(), done.clone())?;
+            proxy.spawn(cpu, share, setup, ready.clone(), done.clone())?;
         }
         drop(ready);
         match started.iter().collect::<Result<_, _>>() {
@@ -166,7 +164,7 @@ impl Proxy {
     fn spawn(
         &mut self,
         cpu: usize,
-        ears: Vec<(usize, u16, OwnedFd)>,
+        share: Share,
         setup: Setup,
         ready: mpsc::Sender<Result<Thread, StartError>>,
         done: watch::Sender<usize>,
@@ -176,7 +174,7 @@ impl Proxy {
         let thread = thread::Builder::new()
             .name(format!("worker-{}", setup.worker))
             .spawn(move || {
-                match prepare(cpu, ears, setup, recv) {
+                match prepare(cpu, share, setup, recv) {
                     Ok(worker) => {
                         // Gone when another worker failed to start: then a drain is already posted.
                         let _ = ready.send(Ok(Thread::this(number)));
@@ -314,27 +312,24 @@ impl Proxy {
     }
 }
 
-/// What each worker is to listen with: the door, the listener's number, the socket.
-type Ears = Vec<Vec<(usize, u16, OwnedFd)>>;
-
 /// Binds everything: for each worker its sockets, and what was bound.
 fn bind(
     config: &Config,
     cpus: &[usize],
     mut passed: Passed,
-) -> Result<(Ears, Vec<Door>), StartError> {
-    let mut ears: Vec<_> = cpus.iter().map(|_| Vec::new()).collect();
+) -> Result<(Vec<Share>, Vec<Door>), StartError> {
+    let mut shares: Vec<_> = cpus.iter().map(|_| Share::new()).collect();
     let mut doors = Vec::new();
     for (rules, number) in config.listeners.iter().zip(0..) {
         for &wanted in &rules.listen {
             let door = open(rules, (number, wanted), cpus, passed.take(wanted), false)?;
-            door.share_out(doors.len(), &mut ears)
+            door.share_out(doors.len(), &mut shares)
                 .map_err(|e| refused(&rules.name, wanted, &e))?;
             doors.push(door);
         }
     }
     passed.warn_of_the_rest();
-    Ok((ears, doors))
+    Ok((shares, doors))
 }
 
 /// Listens at an address. `beside_us`: another listening socket of this process may have the same port.
@@ -435,7 +430,7 @@ fn descriptors(config: &Config, workers: usize) -> (u64, u64) {
 /// Makes a worker on its own thread. It owns the listening sockets only when nothing can be refused any more.
 fn prepare(
     cpu: usize,
-    ears: Vec<(usize, u16, OwnedFd)>,
+    share: Share,
     mut setup: Setup,
     recv: RecvMode,
 ) -> Result<Worker<Uring>, StartError> {
@@ -449,12 +444,7 @@ fn prepare(
         spin: setup.snapshot.config.process.spin,
         ..UringConfig::default()
     })?;
-    let owned = |(door, listener, socket)| Ear {
-        door,
-        listener,
-        sock: Sock::from(socket),
-    };
-    setup.listeners = ears.into_iter().map(owned).collect();
+    setup.listeners = state::ears(share);
     Ok(Worker::new(ring, setup))
 }
 

@@ -1,8 +1,9 @@
 //! What a running proxy goes by, and where it listens. Changes with each reload; nothing else here does.
 
 use crate::config::Listener;
-use crate::ring::Time;
+use crate::ring::{Sock, Time};
 use crate::upstream::{Snapshot, Upstream};
+use crate::worker::Ear;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -34,13 +35,22 @@ pub(super) struct Door {
     pub(super) sockets: Vec<(usize, OwnedFd)>,
 }
 
+/// What one worker is to listen with, before it owns the sockets: the door, the listener's number, the socket.
+pub(super) type Share = Vec<(usize, u16, OwnedFd)>;
+
+/// The same when nothing can be refused any more.
+pub(super) fn ears(share: Share) -> Vec<Ear> {
+    let ear = |(door, listener, socket)| Ear {
+        door,
+        listener,
+        sock: Sock::from(socket),
+    };
+    share.into_iter().map(ear).collect()
+}
+
 impl Door {
     /// Gives each worker its sockets, as those of this door.
-    pub(super) fn share_out(
-        &self,
-        door: usize,
-        ears: &mut [Vec<(usize, u16, OwnedFd)>],
-    ) -> io::Result<()> {
+    pub(super) fn share_out(&self, door: usize, ears: &mut [Share]) -> io::Result<()> {
         for (worker, socket) in &self.sockets {
             ears[*worker].push((door, self.listener, socket.try_clone()?));
         }
@@ -81,11 +91,7 @@ impl State {
 
     /// Listens again after [`let_go`](Self::let_go), at these doors in the order of [`bound`](Self::bound): what each worker is
     /// to listen with.
-    pub(super) fn reopen(
-        &mut self,
-        opened: Vec<Door>,
-        cpus: &[usize],
-    ) -> io::Result<Vec<Vec<(usize, u16, OwnedFd)>>> {
+    pub(super) fn reopen(&mut self, opened: Vec<Door>, cpus: &[usize]) -> io::Result<Vec<Share>> {
         let mut ears: Vec<_> = cpus.iter().map(|_| Vec::new()).collect();
         let places = self.doors.iter_mut().enumerate();
         let open = places.filter_map(|(at, door)| Some((at, door.as_mut()?)));

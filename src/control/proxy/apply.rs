@@ -1,15 +1,15 @@
 //! A running proxy goes by another configuration. The difference is applied: what the new one still allows goes on, and
 //! what cannot be had is refused before anything has changed.
 
-use super::{Ears, Proxy, StartError, most, open};
+use super::{Proxy, StartError, most, open};
 use crate::config::{Config, Listener, Process};
 use crate::control::Loaded;
 use crate::control::difference::Difference;
 use crate::control::logging;
-use crate::control::state::{Door, State};
-use crate::ring::{Sock, Time};
+use crate::control::state::{Door, Share, State, ears};
+use crate::ring::Time;
 use crate::upstream::Snapshot;
-use crate::worker::{self, Ear, Message, Order};
+use crate::worker::{self, Message, Order};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -38,7 +38,7 @@ pub(in crate::control) struct Applied {
 struct Doors {
     kept: Vec<Option<u16>>,
     added: Vec<Door>,
-    ears: Ears,
+    shares: Vec<Share>,
 }
 
 impl Proxy {
@@ -102,27 +102,31 @@ impl Proxy {
         let mut state = self.shared.state.borrow_mut();
         let Loaded { config, tls } = loaded;
         let next = state.snapshot.next(Arc::new(config), tls, now);
-        let Doors { kept, added, ears } = self.doors(&state, &next)?;
+        let Doors {
+            kept,
+            added,
+            shares,
+        } = self.doors(&state, &next)?;
         state.move_to(next, &kept, added, now);
         state.dress();
-        for ((post, ears), worker) in self.shared.posts.iter().zip(ears).zip(0..) {
-            let ear = |(door, listener, socket)| Ear {
-                door,
-                listener,
-                sock: Sock::from(socket),
-            };
-            post.post(Message::Follow(Box::new(Order {
-                version: state.version,
-                snapshot: state.snapshot.for_worker(worker),
-                doors: kept.clone(),
-                added: ears.into_iter().map(ear).collect(),
-            })));
-        }
+        self.post_order(&state, &kept, shares);
         let config = &state.snapshot.config;
         self.limits.set_most(most(config, self.cpus.len()));
         logging::set_level(config.log.level);
         self.shared.changed.notify_one();
         Ok(())
+    }
+
+    /// Has every worker go by the state there is, where these doors belong and with these sockets besides.
+    fn post_order(&self, state: &State, doors: &[Option<u16>], shares: Vec<Share>) {
+        for ((post, share), worker) in self.shared.posts.iter().zip(shares).zip(0..) {
+            post.post(Message::Follow(Box::new(Order {
+                version: state.version,
+                snapshot: state.snapshot.for_worker(worker),
+                doors: doors.to_vec(),
+                added: ears(share),
+            })));
+        }
     }
 
     /// Has every worker close its listening sockets, and waits until all have. Who was accepted just before is served.
@@ -132,15 +136,9 @@ impl Proxy {
             let mut state = self.shared.state.borrow_mut();
             state.let_go();
             state.version += 1;
-            let doors = vec![None; state.doors.len()];
-            for (post, worker) in self.shared.posts.iter().zip(0..) {
-                post.post(Message::Follow(Box::new(Order {
-                    version: state.version,
-                    snapshot: state.snapshot.for_worker(worker),
-                    doors: doors.clone(),
-                    added: Vec::new(),
-                })));
-            }
+            let closed = vec![None; state.doors.len()];
+            let nothing = self.cpus.iter().map(|_| Share::new()).collect();
+            self.post_order(&state, &closed, nothing);
         }
         self.followed().await;
         let until = Time::read_clock() + FOLLOWED_WITHIN;
@@ -164,7 +162,7 @@ impl Proxy {
     fn doors(&self, state: &State, next: &Snapshot) -> Result<Doors, StartError> {
         let mut kept = vec![None; state.doors.len()];
         let mut added: Vec<Door> = Vec::new();
-        let mut ears: Ears = self.cpus.iter().map(|_| Vec::new()).collect();
+        let mut shares: Vec<_> = self.cpus.iter().map(|_| Share::new()).collect();
         for (rules, place) in next.config.listeners.iter().zip(0..) {
             let number = next.number_of(place);
             for &wanted in &rules.listen {
@@ -178,12 +176,16 @@ impl Proxy {
                 }
                 let beside_us = state.has_port(wanted);
                 let door = open(rules, (number, wanted), &self.cpus, Vec::new(), beside_us)?;
-                door.share_out(state.doors.len() + added.len(), &mut ears)
+                door.share_out(state.doors.len() + added.len(), &mut shares)
                     .map_err(|e| super::refused(&rules.name, wanted, &e))?;
                 added.push(door);
             }
         }
-        Ok(Doors { kept, added, ears })
+        Ok(Doors {
+            kept,
+            added,
+            shares,
+        })
     }
 
     /// Waits until every worker goes by what was posted last.

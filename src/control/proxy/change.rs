@@ -4,10 +4,10 @@ use super::{Proxy, open};
 use crate::config::{AdminState, Backend, Config};
 use crate::control::Loaded;
 use crate::control::command::{BackendName, Kind, Refusal};
-use crate::control::state::Door;
+use crate::control::state::{Door, ears};
 use crate::control::view::Phase;
-use crate::ring::{Sock, Time};
-use crate::worker::{self, Ear, Listed, Message, Question, Wanted};
+use crate::ring::Time;
+use crate::worker::{self, Listed, Message, Question, Wanted};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -67,16 +67,10 @@ impl Proxy {
         for (number, address) in wanted {
             opened.push(self.open_when_free(number, address).await?);
         }
-        let ears = self.shared.state.borrow_mut().reopen(opened, &self.cpus);
-        let ears = ears.map_err(|e| Refusal::new(Kind::Failed, e.to_string()))?;
-        for (post, ears) in self.shared.posts.iter().zip(ears) {
-            let ear = |(door, listener, socket)| Ear {
-                door,
-                listener,
-                sock: Sock::from(socket),
-            };
-            let ears = ears.into_iter().map(ear).collect();
-            post.post(Message::Resume { ears });
+        let shares = self.shared.state.borrow_mut().reopen(opened, &self.cpus);
+        let shares = shares.map_err(|e| Refusal::new(Kind::Failed, e.to_string()))?;
+        for (post, share) in self.shared.posts.iter().zip(shares) {
+            post.post(Message::Resume { ears: ears(share) });
         }
         Ok(())
     }
