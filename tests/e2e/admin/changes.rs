@@ -64,7 +64,7 @@ fn undrain_keeps_those_who_were_not_yet_asked_to_leave() {
     let stays = |client: &&Peer| client.try_send(b"y").is_ok();
     assert!(clients.iter().filter(stays).count() >= 3);
     assert_eq!(admin.status()["connections"], 3);
-    proxy.connect().send(b"z");
+    let _fourth = proxy.connect();
     wait::until("a fourth is there", || admin.status()["connections"] == 4);
 }
 
