@@ -76,7 +76,9 @@ impl Program {
             .env(READY, &name)
             .env(WANTED, wanted.join(","))
             .env("LISTEN_FDS", sockets.len().to_string())
-            .env_remove("LISTEN_PID");
+            // These name this process, and the next one would think that it is not meant.
+            .env_remove("LISTEN_PID")
+            .env_remove("WATCHDOG_PID");
         let numbered = sockets.into_iter().zip(3..);
         let mappings = numbered.map(|((_, parent_fd), child_fd)| FdMapping {
             parent_fd,

@@ -12,14 +12,14 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// The manager's end.
-struct Manager {
+pub(crate) struct Manager {
     socket: UnixDatagram,
     name: String,
     _dir: TempDir,
 }
 
 impl Manager {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         Self {
@@ -39,7 +39,7 @@ impl Manager {
         }
     }
 
-    fn setup(&self, backend: &Backend) -> Setup {
+    pub(crate) fn setup(&self, backend: &Backend) -> Setup {
         Setup::before(backend).variable("NOTIFY_SOCKET", &self.name)
     }
 
@@ -55,7 +55,7 @@ impl Manager {
 
     /// Waits for a message that begins so.
     #[track_caller]
-    fn await_message(&self, beginning: &str) -> String {
+    pub(crate) fn await_message(&self, beginning: &str) -> String {
         wait::until_some(&format!("a message {beginning:?}"), || {
             self.hear().filter(|message| message.starts_with(beginning))
         })

@@ -1,6 +1,7 @@
 //! Another binary takes over (SIGUSR2): nobody who connects is refused, and those who are connected are ended in their turn.
 
 use crate::support::{Backend, Peer, Proxy, Setup, procfs, wait};
+use crate::systemd::Manager;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -145,6 +146,21 @@ fn connections_of_the_old_process_go_on_until_their_turn_and_new_ones_are_the_ne
     assert!(procfs::is_alive(heir.0));
     let ready = who_said(&proxy, "ready");
     assert_eq!(ready, [proxy.pid(), heir.0]);
+    proxy.await_succeeded();
+}
+
+#[test]
+fn the_service_manager_hears_of_the_next_process_and_is_fed_by_it() {
+    let (manager, backend) = (Manager::new(), Backend::echo());
+    // As if it were somebody else whom the manager watches: the first process feeds nobody.
+    let proxy = manager
+        .setup(&backend)
+        .variable("WATCHDOG_USEC", "200000")
+        .variable("WATCHDOG_PID", "1")
+        .start();
+    let heir = upgrade(&proxy, proxy.pid());
+    manager.await_message(&format!("MAINPID={}", heir.0));
+    manager.await_message("WATCHDOG=1");
     proxy.await_succeeded();
 }
 
