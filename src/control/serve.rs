@@ -184,10 +184,8 @@ impl<'a> Course<'a> {
                         return End::AtOnce;
                     }
                     Wish::End => self.drain(true),
-                    Wish::Reload => {
-                        let done = self.carry_out(Command::Reload).await;
-                        log("SIGHUP", &Command::Reload, &done);
-                    }
+                    // What comes of it, it says itself.
+                    Wish::Reload => drop(self.reload().await),
                     Wish::Upgrade => self.begin_upgrade(),
                 },
                 Some(Asked { command, answer }) = orders.recv() => {
