@@ -96,7 +96,11 @@ fn srv_records_say_port_share_and_who_stands_by() {
         (30, 1, 9, "nobody.test"),
     ];
     dns.service("_feed._tcp.test", &targets, 60);
-    let proxy = before(&dns, "srv:_feed._tcp.test").start();
+    let proxy = before(&dns, "srv:_feed._tcp.test").admin().start();
+    let route = "/upstreams/feed/backends/srv:_feed._tcp.test";
+    let answer = proxy.admin().post(route, "{\"weight\": 5}");
+    assert_eq!(answer.status, 409, "{answer:?}");
+    assert!(answer.error().contains("SRV records"), "{answer:?}");
     assert_eq!(
         spread(&proxy, 12),
         counts(&[("127.0.0.1", 3), ("127.0.0.2", 9)])

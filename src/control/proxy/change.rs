@@ -1,7 +1,7 @@
 //! What can be changed of a proxy that runs, and what its workers can be asked.
 
 use super::{Proxy, open};
-use crate::config::{AdminState, Backend, Config};
+use crate::config::{Address, AdminState, Backend, Config};
 use crate::control::Loaded;
 use crate::control::command::{BackendName, Kind, Refusal};
 use crate::control::state::{Door, ears};
@@ -107,11 +107,16 @@ impl Proxy {
     /// Gives a backend another share of new connections.
     ///
     /// # Errors
-    /// When there is no such backend, or the workers cannot be told.
+    /// When there is no such backend, its weight is not ours to say, or the workers cannot be told.
     pub async fn set_weight(&self, name: &BackendName, weight: u16) -> Result<(), Refusal> {
         let mut config = Config::clone(&self.names.configured());
         let (upstream, at) = place_of(&config, name)?;
-        config.upstreams[upstream].backends[at].weight = weight;
+        let backend = &mut config.upstreams[upstream].backends[at];
+        if matches!(backend.address, Address::Srv(_)) {
+            let message = format!("{name} has the weights of its SRV records; change them in DNS");
+            return Err(Refusal::new(Kind::Conflict, message));
+        }
+        backend.weight = weight;
         self.go_by(config).await
     }
 
