@@ -61,9 +61,8 @@ fn answer(mut client: TcpStream) {
     }
 }
 
-fn address(n: u64, port: u16) -> SocketAddr {
-    let [.., high, low] = n.to_be_bytes();
-    SocketAddr::from(([127, 0, 1 + high, low], port))
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
 /// The system calls alone: socket, connect, close with a reset, as many at a time as a grain has. Nothing that connects
@@ -71,9 +70,9 @@ fn address(n: u64, port: u16) -> SocketAddr {
 fn floor(port: u16, backends: u64, seconds: u64) {
     let (together, grains) = grains(backends, seconds);
     let before = on_cpu();
-    for grain in 0..grains {
-        for n in 0..together {
-            let to = address((grain * together + n) % backends, port);
+    for _ in 0..grains {
+        for _ in 0..together {
+            let to = address(port);
             let stream = TcpStream::connect(to).unwrap();
             reset(&stream);
         }
@@ -89,14 +88,14 @@ fn uring(port: u16, backends: u64, seconds: u64) {
     let (together, grains) = grains(backends, seconds);
     let spent = tokio_uring::start(async {
         let before = on_cpu();
-        for grain in 0..grains {
-            let one = |n| async move {
-                let to = address((grain * together + n) % backends, port);
+        for _ in 0..grains {
+            let one = || async move {
+                let to = address(port);
                 let stream = tokio_uring::net::TcpStream::connect(to).await.unwrap();
                 // They have no SO_LINGER: FIN it is.
                 let _ = stream.shutdown(Shutdown::Both);
             };
-            let started: Vec<_> = (0..together).map(|n| tokio_uring::spawn(one(n))).collect();
+            let started: Vec<_> = (0..together).map(|_| tokio_uring::spawn(one())).collect();
             for probe in started {
                 probe.await.unwrap();
             }
@@ -163,7 +162,7 @@ fn target(n: u64, port: u16, settings: &Arc<Settings>) -> Target {
     Target {
         upstream: "bench".into(),
         backend: format!("b{n}"),
-        address: address(n, port),
+        address: address(port),
         settings: Arc::clone(settings),
         initial: State::Up,
     }
