@@ -30,7 +30,7 @@ impl Connection {
                     peer: peer_of(self.client, told),
                     client: self.client,
                     sni: told.and_then(|told| told.peeked.sni.as_deref()),
-                    is_tls: self.tls,
+                    is_tls: self.site.tls.is_some(),
                 };
                 let greeted = greet.on_received(result, more, rules, self.key, cx);
                 self.on_greeted(greeted, cx);
@@ -142,7 +142,7 @@ impl Connection {
             peer: peer_of(self.client, told),
             client: self.client,
             sni: told.and_then(|told| told.peeked.sni.as_deref()),
-            is_tls: self.tls,
+            is_tls: self.site.tls.is_some(),
         };
         let greeted = greet.advance(rules, self.key, cx);
         self.on_greeted(greeted, cx);
@@ -182,7 +182,7 @@ impl Connection {
 
     /// Its stream begins here: in TLS, or as it is.
     fn go_in(&mut self, cx: &mut Cx<'_>) {
-        if self.tls {
+        if self.site.tls.is_some() {
             self.begin_handshake(cx);
         } else {
             self.look(cx);
@@ -259,7 +259,7 @@ impl Connection {
             self.told.get_or_insert_default().peeked = peeked;
         }
         let took = cx.now.since(self.started);
-        cx.peeks.add(took);
+        self.tally.peeks.add(took);
         if let Some(told) = &mut self.told {
             told.took = took;
         }
@@ -337,7 +337,6 @@ impl Connection {
         cx: &mut Cx<'_>,
     ) {
         // From here on the backend's bytes are not those that are relayed.
-        self.tls = true;
         let State::Dialing(dial) = &self.state else {
             unreachable!("only a dial is secured")
         };
@@ -360,11 +359,7 @@ impl Connection {
             Secured::Waiting => {}
             Secured::Agreed => {
                 let secure = dial.take_secured();
-                let counted = secure.counted;
                 let (sock, tls, begin) = secure.into_relay();
-                if dial.client().tls().is_none() {
-                    cx.desk.relayed_up += dial.client().given() - counted;
-                }
                 self.relay(End::new(sock, Some(tls)), begin, cx);
             }
             Secured::Failed(cause, errno) => {
@@ -417,7 +412,7 @@ impl Connection {
             traffic,
             cx.now,
         );
-        let verdict = pair.start(begin_up, begin_down, self.key, cx);
+        let verdict = pair.start(begin_up, begin_down, self.key, &self.tally, cx);
         self.state = State::Relaying(pair);
         self.on_verdict(verdict, cx);
     }
@@ -467,7 +462,7 @@ impl Connection {
     ) {
         cx.wheel.cancel(self.key.slot);
         let summary = Summary {
-            tls: self.tls,
+            tls: self.site.tls.is_some(),
             ..summary
         };
         let reply = client.last_words(status.map(Status::reply), cx);

@@ -92,7 +92,6 @@ impl Client {
     ) -> Result<(), Failure> {
         self.tls = Some(tls);
         self.given = u64::from(text.len());
-        cx.desk.relayed_up += self.given;
         let behind = std::mem::replace(&mut self.seen, text);
         self.keep(behind, cx)
     }
@@ -140,7 +139,10 @@ impl Client {
                 Ok(()) => Heard::Bytes,
                 Err(failure) => Heard::Failed(failure),
             },
-            Err(Errno::ENOBUFS) => Heard::NoBuffer,
+            Err(Errno::ENOBUFS) => {
+                cx.pressure.no_buffer.add(1);
+                Heard::NoBuffer
+            }
             // A kernel that ends a receive early without a reason.
             Err(Errno::ECANCELED) => Heard::Bytes,
             Err(errno) => {
@@ -158,14 +160,8 @@ impl Client {
         };
         let Opened { text, failure } = tls.open(came, cx.buffers, cx.desk);
         self.given += u64::from(text.len());
-        cx.desk.relayed_up += u64::from(text.len());
         cx.buffers.append(&mut self.seen, text);
         failure.map_or(Ok(()), |broken| Err(broken.into()))
-    }
-
-    /// Bytes of its stream that were read so far.
-    pub(super) fn given(&self) -> u64 {
-        self.given
     }
 
     /// Whether a send to it is in flight.

@@ -164,8 +164,7 @@ impl Dial {
         key: Key,
         cx: &mut Cx<'_>,
     ) -> Secured {
-        let counted = self.client.given();
-        let (secure, secured) = Secure::start(backend, session, before, counted, key, cx);
+        let (secure, secured) = Secure::start(backend, session, before, key, cx);
         self.secure = Some(secure);
         secured
     }

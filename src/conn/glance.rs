@@ -45,7 +45,7 @@ impl Connection {
             idle: now - self.started,
             up: Moved::default(),
             down: Moved::default(),
-            tls: self.tls,
+            tls: self.site.tls.is_some(),
             spliced: [false; 2],
         };
         match &self.state {

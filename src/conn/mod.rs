@@ -26,13 +26,15 @@ mod outcome;
 mod pair;
 mod secure;
 mod shake;
+mod tally;
 
 pub use admission::{Household, Households, Rejection, admit};
 pub use glance::Glance;
 pub use greet::Peeked;
 pub use outcome::{Cause, Outcome, Phase};
+pub use tally::{Tally, Ways};
 
-use crate::base::{Histogram, Key, Wheel};
+use crate::base::{Key, Wheel};
 use crate::config::Listener;
 use crate::relay::{Desk, Moved, Pressure};
 use crate::ring::{Buffers, Event, Lane, Ops, Sock, Time};
@@ -67,8 +69,6 @@ pub struct Cx<'a> {
     pub households: &'a Households,
     /// The worker's account of back-pressure.
     pub pressure: &'a Pressure,
-    /// How long the clients of this listener were listened to.
-    pub peeks: &'a Histogram,
     /// The time of this turn.
     pub now: Time,
 }
@@ -126,8 +126,8 @@ pub struct Connection {
     target: Target,
     /// Whether it is counted at its backend: dialed, or relayed to.
     seated: bool,
-    /// Whether either side speaks TLS with us.
-    tls: bool,
+    /// Where its worker counts for its listener.
+    tally: Arc<Tally>,
     state: State,
 }
 
@@ -199,6 +199,8 @@ pub struct Accepted {
     pub peer: SocketAddr,
     /// Whether it is counted among its household.
     pub counted: bool,
+    /// Where its worker counts for its listener.
+    pub tally: Arc<Tally>,
 }
 
 impl Connection {
@@ -211,11 +213,11 @@ impl Connection {
             sock,
             peer,
             counted,
+            tally,
         } = accepted;
         let client = Client::new(sock);
-        let tls = site.tls.is_some();
         let (state, target) = match site.rules.upstream {
-            Some(upstream) if !tls && !Greet::is_needed(&site.rules) => {
+            Some(upstream) if site.tls.is_none() && !Greet::is_needed(&site.rules) => {
                 let upstream = Rc::clone(&current.upstreams[upstream]);
                 let hash = upstream.key(peer.ip());
                 let dial = Dial::new(client, hash, now);
@@ -236,7 +238,7 @@ impl Connection {
             counted,
             target,
             seated: false,
-            tls,
+            tally,
             state,
         }
     }
@@ -244,7 +246,7 @@ impl Connection {
     /// Makes the first move.
     pub fn start(&mut self, cx: &mut Cx<'_>) {
         if let State::Greeting(greet) = &self.state {
-            if self.tls && !greet.awaits_header() {
+            if self.site.tls.is_some() && !greet.awaits_header() {
                 self.begin_handshake(cx);
             } else {
                 self.greet(cx);
@@ -252,11 +254,6 @@ impl Connection {
         } else {
             self.dial_next(cx);
         }
-    }
-
-    /// Whether either side speaks TLS with us: bytes that are received are not those that are relayed.
-    pub fn is_tls(&self) -> bool {
-        self.tls
     }
 
     /// Its household, if it is counted there.
@@ -293,7 +290,7 @@ impl Connection {
     #[inline]
     pub fn on_event(&mut self, lane: Lane, event: Event, cx: &mut Cx<'_>) {
         if let State::Relaying(pair) = &mut self.state {
-            let verdict = pair.on_event(self.key, lane, event, cx);
+            let verdict = pair.on_event(self.key, lane, event, &self.tally, cx);
             self.on_verdict(verdict, cx);
         } else {
             self.on_rare_event(lane, event, cx);
@@ -308,7 +305,8 @@ impl Connection {
                 self.on_event_before(lane, event, cx);
             }
             State::Closing(close) => {
-                close.pair.on_event_while_closing(self.key, lane, event, cx);
+                let pair = &mut close.pair;
+                pair.on_event_while_closing(self.key, lane, event, &self.tally, cx);
                 self.join(cx);
             }
             State::Relaying(_) => unreachable!("the caller's"),

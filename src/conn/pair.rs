@@ -1,7 +1,7 @@
 //! A client and its backend, relayed: two halves, and who ended what.
 
-use super::{Cause, Cx, Glance, Outcome, Phase, Side, Summary};
-use crate::base::Key;
+use super::{Cause, Cx, Glance, Outcome, Phase, Side, Summary, Tally};
+use crate::base::{Counter, Key};
 use crate::config::Listener;
 use crate::relay::{self, Begin, Failure, Half, Session, Step};
 use crate::ring::{Event, Lane, Op, Sock, SockRef, Time};
@@ -121,9 +121,16 @@ impl Pair {
     }
 
     /// Begins to relay, upwards with what is known of the client. A backend mostly waits for it.
-    pub(super) fn start(&mut self, up: Begin, down: Begin, key: Key, cx: &mut Cx<'_>) -> Verdict {
-        self.traffic.up.add(up.given);
-        self.traffic.down.add(down.given);
+    pub(super) fn start(
+        &mut self,
+        up: Begin,
+        down: Begin,
+        key: Key,
+        tally: &Tally,
+        cx: &mut Cx<'_>,
+    ) -> Verdict {
+        self.count(Side::Client, up.given, tally);
+        self.count(Side::Backend, down.given, tally);
         let (half, mut relay) = self.half(Side::Client, key, cx);
         let from_client = half.start(up, &mut relay);
         let (half, mut relay) = self.half(Side::Backend, key, cx);
@@ -148,12 +155,13 @@ impl Pair {
         key: Key,
         lane: Lane,
         event: Event,
+        tally: &Tally,
         cx: &mut Cx<'_>,
     ) -> Verdict {
         if let Event::Unsent { bytes } = event {
             return self.on_unsent(bytes);
         }
-        let (source, step) = self.step(key, lane, event, cx);
+        let (source, step) = self.step(key, lane, event, tally, cx);
         if self.is_tls() {
             self.flush(source, key, cx);
         }
@@ -195,10 +203,11 @@ impl Pair {
         key: Key,
         lane: Lane,
         event: Event,
+        tally: &Tally,
         cx: &mut Cx<'_>,
     ) {
         if !matches!(event, Event::Unsent { .. }) {
-            self.step(key, lane, event, cx);
+            self.step(key, lane, event, tally, cx);
         }
     }
 
@@ -370,7 +379,14 @@ impl Pair {
 
     /// Hands an event to its half: which source that half reads, and what became of it.
     #[inline]
-    fn step(&mut self, key: Key, lane: Lane, event: Event, cx: &mut Cx<'_>) -> (Side, Step) {
+    fn step(
+        &mut self,
+        key: Key,
+        lane: Lane,
+        event: Event,
+        tally: &Tally,
+        cx: &mut Cx<'_>,
+    ) -> (Side, Step) {
         let side = Side::of(lane);
         match event {
             Event::Received {
@@ -382,10 +398,10 @@ impl Pair {
                     self.touch(cx.now);
                 }
                 let (half, mut relay) = self.half(side, key, cx);
-                let before = half.moved().total();
+                let before = half.read();
                 let step = half.on_received(result, more, nonempty, &mut relay);
-                let moved = half.moved().total() - before;
-                self.count(side, moved);
+                let read = half.read() - before;
+                self.count(side, read, tally);
                 (side, step)
             }
             Event::Sent { result, rest } => {
@@ -405,7 +421,8 @@ impl Pair {
                 if taken + given > 0 {
                     self.touch(cx.now);
                 }
-                self.count(side, taken.into());
+                tally.of(side).spliced.add(taken.into());
+                self.traffic(side).add(taken.into());
                 let (half, mut relay) = self.half(side, key, cx);
                 (side, half.on_spliced(taken, held, stop, &mut relay))
             }
@@ -418,11 +435,23 @@ impl Pair {
         }
     }
 
+    /// Counts bytes that a source gave to the worker.
     #[inline]
-    fn count(&self, source: Side, bytes: u64) {
+    fn count(&self, source: Side, bytes: u64, tally: &Tally) {
+        let ways = tally.of(source);
+        if self.is_tls() {
+            ways.sealed.add(bytes);
+        } else {
+            ways.copied.add(bytes);
+        }
+        self.traffic(source).add(bytes);
+    }
+
+    #[inline]
+    fn traffic(&self, source: Side) -> &Counter {
         match source {
-            Side::Client => self.traffic.up.add(bytes),
-            Side::Backend => self.traffic.down.add(bytes),
+            Side::Client => &self.traffic.up,
+            Side::Backend => &self.traffic.down,
         }
     }
 

@@ -21,8 +21,6 @@ pub(super) struct Secure {
     receiving: bool,
     sending: bool,
     stage: Stage,
-    /// Bytes of the client that were counted before.
-    pub(super) counted: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,7 +50,6 @@ impl Secure {
         sock: Sock,
         session: Session,
         before: &[u8],
-        counted: u64,
         key: Key,
         cx: &mut Cx<'_>,
     ) -> (Self, Secured) {
@@ -64,7 +61,6 @@ impl Secure {
             receiving: false,
             sending: false,
             stage: Stage::Shaking,
-            counted,
         };
         let mut flight = Lease::EMPTY;
         let room = cx.buffers.extend(&mut flight, before);
@@ -153,6 +149,7 @@ impl Secure {
                 self.advance(key, cx)
             }
             Err(Errno::ENOBUFS) => {
+                cx.pressure.no_buffer.add(1);
                 cx.starved.push_back((key, Lane::B));
                 self.ended()
             }
@@ -236,7 +233,6 @@ impl Secure {
     fn open(&mut self, key: Key, cx: &mut Cx<'_>) -> Option<Secured> {
         let came = self.came.take();
         let Opened { text, failure } = self.session.open(came, cx.buffers, cx.desk);
-        cx.desk.relayed_down += u64::from(text.len());
         cx.buffers.append(&mut self.text, text);
         let broken = failure?;
         let (cause, errno) = Cause::of(Side::Backend, broken.into());

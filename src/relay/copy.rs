@@ -156,6 +156,7 @@ impl Copy {
     }
 
     /// A receive completed.
+    #[inline]
     pub(super) fn on_received(
         &mut self,
         result: Result<Lease, Errno>,
@@ -188,6 +189,7 @@ impl Copy {
     }
 
     /// Bytes came for the sink; none, if they are to be had only from those that come next.
+    #[inline]
     pub(super) fn on_text(
         &mut self,
         lease: Lease,
@@ -203,6 +205,7 @@ impl Copy {
     }
 
     /// A send completed; `rest` is what it did not take.
+    #[inline]
     pub(super) fn on_sent(
         &mut self,
         result: Result<u32, Errno>,
@@ -315,6 +318,7 @@ impl Copy {
         )
     }
 
+    #[inline]
     fn on_bytes(&mut self, lease: Lease, cx: &mut Cx<'_>) -> Result<(), Failure> {
         if matches!(self.reading, Reading::Discarding | Reading::Deaf) || lease.is_empty() {
             cx.buffers.release(lease);
@@ -355,6 +359,7 @@ impl Copy {
     }
 
     fn on_no_buffer(&mut self, cx: &mut Cx<'_>) {
+        cx.pressure.no_buffer.add(1);
         match self.reading {
             Reading::Armed => {
                 self.reading = Reading::Starved;
@@ -382,6 +387,7 @@ impl Copy {
     }
 
     /// The sink took a send, perhaps not all of it.
+    #[inline]
     fn on_room(&mut self, mut rest: Lease, cx: &mut Cx<'_>) -> Step {
         let full = !rest.is_empty();
         match cx.seal(self.queue.take()) {
@@ -400,6 +406,7 @@ impl Copy {
     }
 
     /// Reads on if it was the queue that kept it from reading.
+    #[inline]
     fn resume(&mut self, poll_first: bool, cx: &mut Cx<'_>) {
         let open = !self.leaving && !matches!(self.writing, Writing::Shut | Writing::Failed { .. });
         let low = if is_scarce(cx) { 0 } else { LOW_WATER };
@@ -408,6 +415,7 @@ impl Copy {
         }
     }
 
+    #[inline]
     fn arm(&mut self, poll_first: bool, cx: &mut Cx<'_>) {
         let (tag, sock) = (cx.source_tag(), cx.source.1);
         // Only what is thrown away is read above the low water mark (`stop`).
@@ -425,6 +433,7 @@ impl Copy {
         self.reading = Reading::Armed;
     }
 
+    #[inline]
     fn send(&mut self, lease: Lease, cx: &mut Cx<'_>) -> Result<(), Failure> {
         match cx.seal(lease) {
             Ok(lease) => self.push_send(lease, false, cx),
@@ -437,6 +446,7 @@ impl Copy {
     }
 
     /// Sends bytes as they are.
+    #[inline]
     pub(super) fn push_send(&mut self, lease: Lease, poll_first: bool, cx: &mut Cx<'_>) {
         self.writing = Writing::Busy(lease.len());
         cx.ops.push(Op::Send {
@@ -449,6 +459,7 @@ impl Copy {
 
     /// Bytes that come while a send of `bytes` is under way: into that one if it has not gone out yet, so that what one
     /// turn brings costs one op; else behind it. What was sealed has no room for more, and waits for as few records as can be.
+    #[inline]
     fn send_with(&mut self, bytes: u32, lease: Lease, cx: &mut Cx<'_>) {
         let sink = cx.sink_tag();
         match cx.ops.last_mut() {
@@ -463,6 +474,7 @@ impl Copy {
     }
 
     /// Over once nothing more is to be sent and nothing is left to send, a farewell in TLS included.
+    #[inline]
     fn finish(&mut self, cx: &mut Cx<'_>) -> Step {
         let over = matches!(self.reading, Reading::Ended | Reading::Discarding);
         if !over || self.writing != Writing::Idle {

@@ -17,10 +17,6 @@ pub struct Desk {
     steps: u32,
     /// Handshakes that wait for a step, oldest first.
     waiting: VecDeque<Key>,
-    /// Plaintext from clients since the worker asked last, bytes.
-    pub relayed_up: u64,
-    /// Plaintext from backends since the worker asked last, bytes.
-    pub relayed_down: u64,
 }
 
 /// Handshake steps in one turn. A step with a signature costs 100 to 300 µs with the usual keys, so that a turn full of them stays
@@ -34,8 +30,6 @@ impl Default for Desk {
             sealed: Vec::new(),
             steps: STEPS,
             waiting: VecDeque::new(),
-            relayed_up: 0,
-            relayed_down: 0,
         }
     }
 }

@@ -68,6 +68,12 @@ impl Half {
         self.moved
     }
 
+    /// Bytes that went through the worker.
+    #[inline]
+    pub fn read(&self) -> u64 {
+        self.moved.copied + self.moved.sealed
+    }
+
     /// Whether it splices now.
     pub fn is_spliced(&self) -> bool {
         matches!(self.engine, Engine::Splice(_))
@@ -157,6 +163,7 @@ impl Half {
     /// A splice completed.
     pub fn on_spliced(&mut self, taken: u32, held: u32, stop: Stop, cx: &mut Cx<'_>) -> Step {
         self.moved.spliced += u64::from(taken);
+        cx.pressure.no_pipe.add(u64::from(stop == Stop::NoPipe));
         let leave = self.judge(taken, stop, cx);
         let Engine::Splice(splice) = &mut self.engine else {
             unreachable!("no splice is in flight while copying")

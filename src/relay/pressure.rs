@@ -10,6 +10,10 @@ use std::time::Duration;
 pub struct Pressure {
     held: [Gauge; 2],
     nanos: [Counter; 2],
+    /// Receives that ended for want of a buffer.
+    pub no_buffer: Counter,
+    /// Splices that found no free pipe.
+    pub no_pipe: Counter,
 }
 
 impl Pressure {

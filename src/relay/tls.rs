@@ -6,7 +6,7 @@
 
 use super::half::Engine;
 use super::{Cx, Failure, Half, Opened, Step};
-use crate::ring::{Errno, Lane, Lease};
+use crate::ring::{Errno, Lease};
 
 impl Cx<'_> {
     /// Whether either side speaks TLS.
@@ -54,10 +54,8 @@ impl Half {
                 self.on_opened(opened, more, nonempty, cx)
             }
             (Ok(lease), None) if copy.is_relaying() => {
-                self.count(lease.len(), cx);
-                self.engine
-                    .copy()
-                    .on_received(Ok(lease), more, nonempty, cx)
+                self.moved.sealed += u64::from(lease.len());
+                copy.on_received(Ok(lease), more, nonempty, cx)
             }
             (Ok(lease), Some(tls)) if copy.is_relaying() => {
                 tls.on_fin();
@@ -74,7 +72,7 @@ impl Half {
         nonempty: bool,
         cx: &mut Cx<'_>,
     ) -> Step {
-        self.count(text.len(), cx);
+        self.moved.sealed += u64::from(text.len());
         let copy = self.engine.copy();
         let step = copy.on_text(text, more, nonempty, cx);
         if let Some(broken) = failure {
@@ -82,15 +80,6 @@ impl Half {
             return Step::SourceFailed(broken.into());
         }
         self.end_if_closed(step, cx)
-    }
-
-    fn count(&mut self, bytes: u32, cx: &mut Cx<'_>) {
-        let bytes = u64::from(bytes);
-        self.moved.sealed += bytes;
-        match cx.source.0 {
-            Lane::A => cx.desk.relayed_up += bytes,
-            Lane::B => cx.desk.relayed_down += bytes,
-        }
     }
 
     /// close_notify has come: the stream is over, whatever the socket brings from now on.

@@ -9,6 +9,7 @@ use crate::ring::{Errno, Op, Ring, Sock, Time};
 use crate::upstream::{Seats, Site};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 impl<R: Ring> Worker<R> {
     pub(super) fn on_accepted(
@@ -117,7 +118,9 @@ impl<R: Ring> Worker<R> {
             ..
         } = arrival;
         self.stats.accepted.add(1);
-        self.stats.listener(site.number).accepted.add(1);
+        let stats = self.stats.listener(site.number);
+        stats.accepted.add(1);
+        let tally = Arc::clone(&stats.tally);
         self.accepted += 1;
         // 40 bits of sequence below the worker: below 2^53, so that JSON readers with floating numbers keep it whole.
         let id = u64::from(self.worker) << 40 | self.accepted;
@@ -130,6 +133,7 @@ impl<R: Ring> Worker<R> {
                     sock,
                     peer,
                     counted,
+                    tally,
                 },
                 &current,
                 at,

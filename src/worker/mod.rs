@@ -29,7 +29,7 @@ pub use mailbox::{Ear, Mailbox, Message, Order, Post};
 pub use stats::{ListenerStats, Stats, TurnedAway};
 
 use crate::base::{Key, Slots, Wheel};
-use crate::conn::{self, Connection, Side};
+use crate::conn::{self, Connection};
 use crate::relay::Desk;
 use crate::ring::{Completion, Event, Lane, Lease, Op, Ops, Ring, Tag, Time, Until};
 use crate::upstream::{Current, Snapshot};
@@ -272,9 +272,6 @@ impl<R: Ring> Worker<R> {
         let Some(connection) = self.connections.get_mut(key) else {
             return self.on_stale(event);
         };
-        let listener = self.stats.listener(connection.site.number);
-        self.stats
-            .on_event(listener, Side::of(tag.lane), connection.is_tls(), &event);
         let mut cx = conn::Cx {
             ops: &mut self.ops,
             buffers: self.ring.buffers(),
@@ -284,13 +281,9 @@ impl<R: Ring> Worker<R> {
             desk: &mut self.desk,
             households: self.limits.households(),
             pressure: &self.stats.pressure,
-            peeks: &listener.peeks,
             now,
         };
         connection.on_event(tag.lane, event, &mut cx);
-        if connection.is_tls() {
-            listener.on_relayed(&mut self.desk);
-        }
         if connection.is_over() {
             self.on_over(key, now);
         }
@@ -301,7 +294,6 @@ impl<R: Ring> Worker<R> {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        let listener = self.stats.listener(connection.site.number);
         let mut cx = conn::Cx {
             ops: &mut self.ops,
             buffers: self.ring.buffers(),
@@ -311,13 +303,9 @@ impl<R: Ring> Worker<R> {
             desk: &mut self.desk,
             households: self.limits.households(),
             pressure: &self.stats.pressure,
-            peeks: &listener.peeks,
             now,
         };
         act(connection, &mut cx);
-        if connection.is_tls() {
-            listener.on_relayed(&mut self.desk);
-        }
         if connection.is_over() {
             self.on_over(key, now);
         }
@@ -485,6 +473,9 @@ impl<R: Ring> Worker<R> {
 
     /// Ends the connections of backends that went down, each in its turn.
     fn evict(&mut self, now: Time) {
+        if self.evictions.is_empty() {
+            return;
+        }
         let mut evictions = std::mem::take(&mut self.evictions);
         for pace in &mut evictions {
             while let Some(key) = pace.due(now) {

@@ -1,11 +1,11 @@
 //! What a worker counts. Each counter is written by its worker alone and read by anybody; sums are the reader's.
 
 use crate::base::{Counter, Gauge, Histogram};
-use crate::conn::{Cause, Rejection, Side, Summary};
-use crate::relay::{Desk, Pressure};
-use crate::ring::{Buffers, Errno, Event, Lease, Stop};
+use crate::conn::{Cause, Rejection, Summary, Tally};
+use crate::relay::Pressure;
+use crate::ring::{Buffers, Errno};
 use crate::wire::{client_hello, http_head, proxy_protocol};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// One worker's counters. Aligned, so that two workers' never share a cache line.
 #[derive(Debug, Default)]
@@ -30,10 +30,6 @@ pub struct Stats {
     /// Changes between copying and splicing, of connections that have ended. Many for each connection: its traffic lies
     /// at the edge, and one way for its listener may be cheaper (`relay`).
     pub switches: Counter,
-    /// Splices that found no free pipe.
-    pub no_pipe: Counter,
-    /// Receives that ended for want of a buffer.
-    pub enobufs: Counter,
     /// Completions for a slot's earlier owner.
     pub stale: Counter,
     /// Records that the access log was too slow for.
@@ -57,7 +53,7 @@ pub struct Stats {
     pub buffers: Gauge,
     /// Buffers of these that hold nothing.
     pub buffers_free: Gauge,
-    /// Directions that wait for a slow reader.
+    /// Directions that wait for a slow reader, and what was short.
     pub pressure: Pressure,
     listeners: Rows,
 }
@@ -67,20 +63,8 @@ pub struct Stats {
 pub struct ListenerStats {
     /// Connections that this worker took.
     pub accepted: Counter,
-    /// Bytes received from clients and copied.
-    pub copied_up: Counter,
-    /// Bytes received from backends and copied.
-    pub copied_down: Counter,
-    /// Bytes spliced from clients.
-    pub spliced_up: Counter,
-    /// Bytes spliced from backends.
-    pub spliced_down: Counter,
-    /// Plaintext from clients, on connections either side of which speaks TLS.
-    pub tls_up: Counter,
-    /// Plaintext from backends, on such connections.
-    pub tls_down: Counter,
-    /// How long clients were listened to before it was known where they go.
-    pub peeks: Histogram,
+    /// What is counted while connections live.
+    pub tally: Arc<Tally>,
     closed: Endings,
     turned_away: [Counter; TurnedAway::ALL.len()],
 }
@@ -163,13 +147,6 @@ impl ListenerStats {
         self.turned_away.iter().map(Counter::get).sum()
     }
 
-    /// So much plaintext has been relayed, or read to be.
-    #[inline]
-    pub(super) fn on_relayed(&self, desk: &mut Desk) {
-        self.tls_up.add(std::mem::take(&mut desk.relayed_up));
-        self.tls_down.add(std::mem::take(&mut desk.relayed_down));
-    }
-
     pub(super) fn turn_away(&self, why: TurnedAway) {
         self.turned_away[why as usize].add(1);
     }
@@ -224,49 +201,17 @@ impl Stats {
 
     /// Bytes from clients.
     pub fn bytes_up(&self) -> u64 {
-        self.sum(|it| it.copied_up.get() + it.spliced_up.get() + it.tls_up.get())
+        self.sum(|it| it.tally.up.total())
     }
 
     /// Bytes from backends.
     pub fn bytes_down(&self) -> u64 {
-        self.sum(|it| it.copied_down.get() + it.spliced_down.get() + it.tls_down.get())
+        self.sum(|it| it.tally.down.total())
     }
 
     /// One of its numbers, of all listeners together.
     pub fn sum(&self, number: impl Fn(&ListenerStats) -> u64) -> u64 {
         self.listeners.iter().map(number).sum()
-    }
-
-    /// Something completed on a socket of a connection of this listener. With `tls` on either side what is received is not
-    /// what is relayed, which is [told](ListenerStats::on_relayed) apart.
-    #[inline]
-    pub(super) fn on_event(&self, listener: &ListenerStats, side: Side, tls: bool, event: &Event) {
-        match event {
-            Event::Received { result: Ok(_), .. } if tls => {}
-            Event::Received { result, .. } => self.on_received(listener, side, result),
-            Event::Spliced { taken, stop, .. } => {
-                let spliced = match side {
-                    Side::Client => &listener.spliced_up,
-                    Side::Backend => &listener.spliced_down,
-                };
-                spliced.add(u64::from(*taken));
-                self.no_pipe.add(u64::from(*stop == Stop::NoPipe));
-            }
-            Event::Accepted { .. }
-            | Event::Dialed { .. }
-            | Event::Sent { .. }
-            | Event::Unsent { .. }
-            | Event::Polled { .. } => {}
-        }
-    }
-
-    fn on_received(&self, listener: &ListenerStats, side: Side, result: &Result<Lease, Errno>) {
-        match (side, result) {
-            (Side::Client, Ok(lease)) => listener.copied_up.add(u64::from(lease.len())),
-            (Side::Backend, Ok(lease)) => listener.copied_down.add(u64::from(lease.len())),
-            (_, Err(Errno::ENOBUFS)) => self.enobufs.add(1),
-            (_, Err(_)) => {}
-        }
     }
 
     pub(super) fn on_over(&self, listener: u16, summary: &Summary) {

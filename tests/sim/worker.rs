@@ -313,8 +313,8 @@ fn the_worlds_reach_every_way_to_end_and_every_fault_that_is_counted() {
         assert!(ended > 0, "none ended {}", cause.word());
     }
     assert!(worlds >= 10, "only {worlds} spilled");
-    assert!(sum(|stats| stats.enobufs.get()) > 0);
-    assert!(sum(|stats| stats.no_pipe.get()) > 0);
+    assert!(sum(|stats| stats.pressure.no_buffer.get()) > 0);
+    assert!(sum(|stats| stats.pressure.no_pipe.get()) > 0);
     assert!(sum(|stats| stats.pressure.nanos(Lane::A)) > 0);
     assert!(sum(|stats| stats.pressure.nanos(Lane::B)) > 0);
     assert!(sum(|stats| stats.stale.get()) > 0);

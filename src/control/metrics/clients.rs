@@ -88,7 +88,7 @@ pub(super) const FAMILIES: &[Family] = &[
         samples: |view, out| {
             for (at, name) in places(view) {
                 let each = view.workers.iter();
-                let read = each.map(|worker| worker.stats.listener(at).peeks.read());
+                let read = each.map(|worker| worker.stats.listener(at).tally.peeks.read());
                 out.distribution([name], &read.sum());
             }
         },
@@ -143,12 +143,12 @@ type Count = fn(&ListenerStats) -> u64;
 
 fn bytes(view: &View, out: &mut Samples<'_>) {
     let ways: [(&str, &str, Count); 6] = [
-        ("up", "copy", |it| it.copied_up.get()),
-        ("up", "splice", |it| it.spliced_up.get()),
-        ("up", "tls", |it| it.tls_up.get()),
-        ("down", "copy", |it| it.copied_down.get()),
-        ("down", "splice", |it| it.spliced_down.get()),
-        ("down", "tls", |it| it.tls_down.get()),
+        ("up", "copy", |it| it.tally.up.copied.get()),
+        ("up", "splice", |it| it.tally.up.spliced.get()),
+        ("up", "tls", |it| it.tally.up.sealed.get()),
+        ("down", "copy", |it| it.tally.down.copied.get()),
+        ("down", "splice", |it| it.tally.down.spliced.get()),
+        ("down", "tls", |it| it.tally.down.sealed.get()),
     ];
     for (at, name) in places(view) {
         for (direction, relay, count) in ways {

@@ -71,8 +71,8 @@ fn view(backends: u16) -> View {
 
 fn worker(cpu: usize) -> WorkerView {
     let stats = Arc::new(Stats::default());
-    stats.listener(0).copied_up.add(100);
-    stats.listener(0).peeks.add(Duration::from_micros(70));
+    stats.listener(0).tally.up.copied.add(100);
+    stats.listener(0).tally.peeks.add(Duration::from_micros(70));
     WorkerView {
         cpu,
         connections: 2,

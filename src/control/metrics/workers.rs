@@ -79,7 +79,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Kind::Counter,
         labels: &[],
         help: "Splices that found no free pipe and were copied.",
-        samples: |view, out| out.put([], view.total(|it| it.no_pipe.get())),
+        samples: |view, out| out.put([], view.total(|it| it.pressure.no_pipe.get())),
     },
     Family {
         name: "ringway_ring_buffers",
@@ -107,7 +107,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Kind::Counter,
         labels: &[],
         help: "Receives that ended for want of a buffer; the bytes wait in the socket.",
-        samples: |view, out| out.put([], view.total(|it| it.enobufs.get())),
+        samples: |view, out| out.put([], view.total(|it| it.pressure.no_buffer.get())),
     },
     Family {
         name: "ringway_ring_cq_overflow_total",
