@@ -1,14 +1,11 @@
 //! What this kernel lets us do, found by doing it, and what to tell the operator when it does not.
 
-use crate::buf_ring::GROUP;
-use crate::restrict;
+use crate::self_test;
 use io_uring::{IoUring, squeue};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use std::fmt;
-use std::io::{self, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::io;
 use std::sync::OnceLock;
 
 /// How a ring receives.
@@ -145,82 +142,19 @@ pub(crate) fn setup(
 /// When no ring can be made at all.
 pub fn recv_mode() -> Result<RecvMode, SetupError> {
     static MODE: OnceLock<Result<RecvMode, SetupError>> = OnceLock::new();
-    MODE.get_or_init(self_test).clone()
+    MODE.get_or_init(self_test::recv_mode).clone()
 }
 
-/// Arms a budgeted multishot receive and looks whether the kernel both delivers several completions and stops by
-/// itself. Kernels without the budget refuse the entry (the field was checked to be zero) or ignore it; version
-/// numbers say nothing on kernels with backports.
-fn self_test() -> Result<RecvMode, SetupError> {
-    const PIECE: u16 = 1024;
-    let mut ring = setup(8, 64, false)?;
-    let mut buffers = crate::Buffers::new(16, PIECE);
-    let mut buf_ring = crate::buf_ring::BufRing::register(&ring, &buffers)
-        .map_err(|e| SetupError::new("register a buffer ring", &e))?;
-    buf_ring.publish(&mut buffers);
-    restrict::enable(&ring)?;
-    let Ok((mut near, far)) = loopback_pair() else {
-        return Ok(RecvMode::SingleShot);
-    };
-    let eight = [7; 8 * PIECE as usize];
-    if near.write_all(&eight).is_err() || !arrived(&far, eight.len()) {
-        return Ok(RecvMode::SingleShot);
-    }
-    let fd = io_uring::types::Fd(far.as_raw_fd());
-    let entry = io_uring::opcode::RecvMulti::new(fd, GROUP).build();
-    let entry = with_budget(entry, 0, u32::from(PIECE) * 4);
-    // SAFETY: the entry names only `far` and the registered buffers, all of which outlive `ring`'s last use below:
-    // locals drop in reverse order, but the ring is dropped by hand first.
-    let pushed = unsafe { ring.submission().push(&entry) };
-    pushed.expect("eight entries, one used");
-    let submitted = ring.submit_and_wait(1);
-    let answers: Vec<_> = ring.completion().map(|c| (c.result(), c.flags())).collect();
-    // Nothing may still be armed on the buffers when they go; ENOENT says that nothing was.
-    let _ = ring
-        .submitter()
-        .register_sync_cancel(None, io_uring::types::CancelBuilder::any());
-    drop(ring);
-    let stopped = answers
-        .last()
-        .is_some_and(|(_, flags)| !io_uring::cqueue::more(*flags));
-    let delivered: i32 = answers.iter().map(|(len, _)| *len).sum();
-    let works = submitted.is_ok()
-        && answers.len() > 1
-        && stopped
-        && (4 * i32::from(PIECE)..8 * i32::from(PIECE)).contains(&delivered);
-    Ok(if works {
-        RecvMode::Multishot
-    } else {
-        RecvMode::SingleShot
-    })
-}
-
-fn loopback_pair() -> io::Result<(TcpStream, TcpStream)> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let near = TcpStream::connect(listener.local_addr()?)?;
-    let (far, _) = listener.accept()?;
-    far.set_read_timeout(Some(std::time::Duration::from_secs(1)))?;
-    Ok((near, far))
-}
-
-/// Waits (at most a second at a time) until that many bytes can be read.
-fn arrived(far: &TcpStream, len: usize) -> bool {
-    let mut seen = vec![0; len];
-    (0..100).any(|_| matches!(far.peek(&mut seen), Ok(n) if n == len))
-}
-
-/// Adds what the crate's builder of multishot receives has no setter for: flags in `ioprio` and the total byte budget
-/// in `optlen` (IORING_OP_RECV, io_uring_prep_recv_multishot(3)).
-pub(crate) fn with_budget(mut entry: squeue::Entry, flags: u16, budget: u32) -> squeue::Entry {
-    // struct io_uring_sqe of <linux/io_uring.h>: ioprio at byte 2, optlen at byte 44 of 64.
-    const IOPRIO: usize = 2;
+/// Adds what the crate's builder of multishot receives has no setter for: the total byte budget in `optlen`
+/// (IORING_OP_RECV, io_uring_prep_recv_multishot(3)).
+pub(crate) fn with_budget(mut entry: squeue::Entry, budget: u32) -> squeue::Entry {
+    // struct io_uring_sqe of <linux/io_uring.h>: optlen at byte 44 of 64.
     const OPTLEN: usize = 44;
     const { assert!(size_of::<squeue::Entry>() == 64) };
-    // SAFETY: the entry is 64 bytes of plain numbers (asserted), borrowed for us alone; both fields lie inside and are
-    // aligned for their type, as the entry is eight-byte aligned.
+    // SAFETY: the entry is 64 bytes of plain numbers (asserted), borrowed for us alone; the field lies inside and is
+    // aligned for its type, as the entry is eight-byte aligned.
     unsafe {
         let base = (&raw mut entry).cast::<u8>();
-        *base.add(IOPRIO).cast::<u16>() |= flags;
         *base.add(OPTLEN).cast::<u32>() = budget;
     }
     entry

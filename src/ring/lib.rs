@@ -22,6 +22,7 @@ mod op;
 mod pipes;
 mod restrict;
 mod room;
+mod self_test;
 mod socket;
 mod spill;
 mod spin;

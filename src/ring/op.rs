@@ -188,7 +188,8 @@ pub enum Op {
         sock: SockRef,
         /// Bytes after which the kernel stops by itself. Where the kernel cannot count, each completion is the last.
         budget: u32,
-        /// Nothing is expected to be there yet: wait for readiness first instead of trying (a fresh or idle socket).
+        /// Nothing is expected to be there yet: wait for readiness first instead of trying (a fresh or idle socket),
+        /// where that loses nothing.
         poll_first: bool,
     },
     /// Send the whole chain, or as much as the socket takes. Answered by one [`Event::Sent`].

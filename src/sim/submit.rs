@@ -41,7 +41,7 @@ impl SimRing {
                 let wait = Wait::Recv {
                     conn,
                     left: budget,
-                    poll_first,
+                    poll_first: poll_first && !self.mode.multishot,
                 };
                 self.launch(tag, sock.number(), wait, world);
             }

@@ -90,6 +90,75 @@ fn bytes_before_a_reset_are_delivered_before_it() {
 }
 
 #[test]
+fn bytes_and_an_end_that_come_together_are_both_told() {
+    both_modes(|mut bench| {
+        for end in [End::Fin, End::Reset, End::OurShutdown] {
+            for order in [Order::ArmedBefore, Order::ArmedAfter] {
+                tells_bytes_and(end, order, &mut bench);
+            }
+        }
+    });
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    Fin,
+    Reset,
+    OurShutdown,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Order {
+    ArmedBefore,
+    ArmedAfter,
+}
+
+fn tells_bytes_and(end: End, order: Order, bench: &mut Bench) {
+    let (mut near, sock) = pair();
+    if order == Order::ArmedBefore {
+        bench.recv(&sock, 65_536);
+        bench.poke();
+    }
+    near.write_all(b"last words").unwrap();
+    let mut held = Some(near);
+    match end {
+        End::Fin => drop(held.take()),
+        End::Reset => {
+            let near = held.take().unwrap();
+            let socket = socket2::SockRef::from(&near);
+            socket.set_linger(Some(Duration::ZERO)).unwrap();
+        }
+        End::OurShutdown => bench.ops.push(Op::Shutdown {
+            sock: sock.as_ref(),
+            both: true,
+        }),
+    }
+    if order == Order::ArmedAfter {
+        bench.recv(&sock, 65_536);
+    }
+    let (mut told, mut armed) = (Vec::new(), true);
+    while told.len() < 2 {
+        if !armed {
+            bench.recv(&sock, 65_536);
+        }
+        let (bytes, more) = bench.received();
+        told.push(bytes);
+        armed = more;
+    }
+    let last = match end {
+        End::Fin | End::OurShutdown => Ok(Vec::new()),
+        End::Reset => Err(Errno::ECONNRESET),
+    };
+    assert_eq!(
+        told,
+        [Ok(b"last words".to_vec()), last],
+        "{end:?} {order:?}"
+    );
+    assert!(!armed, "{end:?} {order:?}");
+    bench.close(sock, false);
+}
+
+#[test]
 fn without_a_free_buffer_nothing_is_lost_and_the_receive_ends() {
     both_modes(|mut bench| {
         let (mut near, sock) = pair();

@@ -97,16 +97,16 @@ impl Uring {
     }
 
     pub(super) fn recv_entry(&self, sock: SockRef, budget: u32, poll_first: bool) -> squeue::Entry {
-        let flags = if poll_first { POLL_FIRST } else { 0 };
         match self.recv {
+            // Never waiting first: what is there when such an entry is armed wakes it once, and if that is bytes and a
+            // reset behind them, it takes the bytes and is never told of the reset (seen on Linux 6.18).
             RecvMode::Multishot => features::with_budget(
                 opcode::RecvMulti::new(Fd(sock.number()), GROUP).build(),
-                flags,
                 budget,
             ),
             RecvMode::SingleShot => opcode::Recv::new(Fd(sock.number()), std::ptr::null_mut(), 0)
                 .buf_group(GROUP)
-                .ioprio(flags)
+                .ioprio(if poll_first { POLL_FIRST } else { 0 })
                 .build()
                 .flags(squeue::Flags::BUFFER_SELECT),
         }
