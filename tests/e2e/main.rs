@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod aborting; //  handshakes that are given up
 mod admin; //     status and orders over HTTP
 mod admission; // who is let in
 mod certificates; // files of TLS while the proxy runs

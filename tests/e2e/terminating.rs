@@ -419,30 +419,6 @@ fn sessions_are_resumed_and_early_data_is_not_taken() {
 }
 
 #[test]
-fn handshakes_that_are_given_up_at_any_point_leave_nothing_behind() {
-    const EACH: usize = 20;
-    let backend = Backend::echo();
-    let scene = Scene::new(&backend);
-    let before = scene.proxy.sockets();
-    let (_, hello) = scene.hello();
-    for cut in (0..=hello.len()).step_by(hello.len() / 25) {
-        for round in 0..EACH {
-            let client = scene.proxy.connect();
-            client.send(&hello[..cut]);
-            if round % 2 == 0 {
-                client.reset();
-            } else {
-                client.close();
-            }
-        }
-    }
-    wait::until("its sockets are back", || scene.proxy.sockets() == before);
-    let mut client = scene.client();
-    client.send(b"still there?");
-    client.expect(b"still there?");
-}
-
-#[test]
 fn a_backend_whose_certificate_nobody_trusts_gets_nothing_and_the_next_is_tried() {
     let (good, bad) = (Authority::new(), Authority::new());
     let echo = Backend::echo();
