@@ -93,7 +93,12 @@ impl Client {
         self.tls = Some(tls);
         self.given = u64::from(text.len());
         let behind = std::mem::replace(&mut self.seen, text);
-        self.keep(behind, cx)
+        let kept = self.keep(behind, cx);
+        // Its FIN came while the handshake was still going on, behind what has only been opened now.
+        if let (Reading::Ended, Some(tls)) = (self.reading, &mut self.tls) {
+            tls.on_fin();
+        }
+        kept
     }
 
     /// Takes out what was read, which was not part of the stream.
