@@ -365,10 +365,10 @@ impl Copy {
                 self.reading = Reading::Starved;
                 cx.starved.push_back((cx.key, cx.source.0));
             }
-            // Not worth waiting for: the bytes would be thrown away, or are a dead peer's last.
-            Reading::Discarding | Reading::Failing | Reading::Deaf => {
-                self.reading = Reading::Broken;
-            }
+            // Not worth waiting for: the bytes would be thrown away. What came before them still goes out, and FIN behind it.
+            Reading::Discarding => self.reading = Reading::Ended,
+            // Nor these, a dead peer's last.
+            Reading::Failing | Reading::Deaf => self.reading = Reading::Broken,
             Reading::Paused | Reading::Starved | Reading::Ended | Reading::Broken => {
                 unreachable!("no receive is in flight")
             }
