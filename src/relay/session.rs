@@ -406,7 +406,9 @@ impl Drive<'_> {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(Ok(record)) = traffic.next_record() {
                         discard += record.discard;
-                        self.room &= self.buffers.extend(&mut self.text, record.payload);
+                        // Nothing follows what was lost: a shorter record might find the room that a longer one did not.
+                        self.room =
+                            self.room && self.buffers.extend(&mut self.text, record.payload);
                     }
                     None
                 }
