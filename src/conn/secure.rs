@@ -18,9 +18,19 @@ pub(super) struct Secure {
     came: Lease,
     /// What came behind the last message of the handshake, opened.
     text: Lease,
-    receiving: bool,
+    reading: Reading,
     sending: bool,
     stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reading {
+    /// No receive is in flight.
+    Not,
+    /// A receive is in flight.
+    Armed,
+    /// It sent FIN, perhaps behind all that it has to say.
+    Ended,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,7 +68,7 @@ impl Secure {
             session: Box::new(session),
             came: Lease::EMPTY,
             text: Lease::EMPTY,
-            receiving: false,
+            reading: Reading::Not,
             sending: false,
             stage: Stage::Shaking,
         };
@@ -80,7 +90,10 @@ impl Secure {
     pub(super) fn on_event(&mut self, event: Event, key: Key, cx: &mut Cx<'_>) -> Secured {
         match event {
             Event::Received { result, more, .. } => {
-                self.receiving = more;
+                self.reading = match more {
+                    true => Reading::Armed,
+                    false => Reading::Not,
+                };
                 self.on_received(result, key, cx)
             }
             Event::Sent { result, rest } => self.on_sent(result, rest, key, cx),
@@ -128,10 +141,10 @@ impl Secure {
     /// Hands over to a relay: the socket, its TLS, and what its first half begins with.
     pub(super) fn into_relay(self) -> (Sock, Box<Session>, Begin) {
         let given = u64::from(self.text.len());
-        let source = if self.receiving {
-            Source::Armed
-        } else {
-            Source::Silent
+        let source = match self.reading {
+            Reading::Not => Source::Silent,
+            Reading::Armed => Source::Armed,
+            Reading::Ended => Source::Ended,
         };
         let begin = Begin {
             seen: self.text,
@@ -143,7 +156,11 @@ impl Secure {
 
     fn on_received(&mut self, result: Result<Lease, Errno>, key: Key, cx: &mut Cx<'_>) -> Secured {
         match result {
-            Ok(lease) if lease.is_empty() => self.fail(Cause::BackendTruncated, None, cx),
+            // What came before it waits for its turn.
+            Ok(lease) if lease.is_empty() => {
+                self.reading = Reading::Ended;
+                self.advance(key, cx)
+            }
             Ok(lease) => {
                 cx.buffers.append(&mut self.came, lease);
                 self.advance(key, cx)
@@ -196,10 +213,7 @@ impl Secure {
             Stage::InLine => Secured::Waiting,
             Stage::Shaking if self.sending => Secured::Waiting,
             Stage::Shaking if self.session.is_established() => self.agree(key, cx),
-            Stage::Shaking if self.came.is_empty() => {
-                self.read(key, cx);
-                Secured::Waiting
-            }
+            Stage::Shaking if self.came.is_empty() => self.read_on(key, cx),
             Stage::Shaking if !cx.desk.take_step(key) => {
                 self.stage = Stage::InLine;
                 Secured::Waiting
@@ -221,13 +235,25 @@ impl Secure {
         if self.session.is_established() {
             return self.agree(key, cx);
         }
+        self.read_on(key, cx)
+    }
+
+    /// More is to come, or nothing ever will.
+    fn read_on(&mut self, key: Key, cx: &mut Cx<'_>) -> Secured {
+        if self.reading == Reading::Ended {
+            return self.fail(Cause::BackendTruncated, None, cx);
+        }
         self.read(key, cx);
         Secured::Waiting
     }
 
     /// All that has come while the last flight went out is part of the stream.
     fn agree(&mut self, key: Key, cx: &mut Cx<'_>) -> Secured {
-        self.open(key, cx).unwrap_or(Secured::Agreed)
+        let failed = self.open(key, cx);
+        if self.reading == Reading::Ended {
+            self.session.on_fin();
+        }
+        failed.unwrap_or(Secured::Agreed)
     }
 
     fn open(&mut self, key: Key, cx: &mut Cx<'_>) -> Option<Secured> {
@@ -248,7 +274,7 @@ impl Secure {
 
     fn ended(&self) -> Secured {
         match self.stage {
-            Stage::Ending(cause, errno) if !self.receiving && !self.sending => {
+            Stage::Ending(cause, errno) if self.reading != Reading::Armed && !self.sending => {
                 Secured::Failed(cause, errno)
             }
             Stage::Ending(..) | Stage::Shaking | Stage::InLine => Secured::Waiting,
@@ -264,10 +290,10 @@ impl Secure {
     }
 
     fn read(&mut self, key: Key, cx: &mut Cx<'_>) {
-        if self.receiving || matches!(self.stage, Stage::Ending(..)) {
+        if self.reading != Reading::Not || matches!(self.stage, Stage::Ending(..)) {
             return;
         }
-        self.receiving = true;
+        self.reading = Reading::Armed;
         cx.ops.push(Op::Recv {
             tag: tag(key, Lane::B),
             sock: self.sock.as_ref(),
