@@ -4,6 +4,7 @@ use super::agenda::{Agenda, Happening};
 use super::chance::Chance;
 use super::faults::Faults;
 use super::tcp::{Side, Tcp};
+use super::tunnel::Tunnel;
 use crate::ring::Time;
 use std::collections::VecDeque;
 use std::task::Poll;
@@ -240,22 +241,49 @@ impl Actor {
     }
 
     /// Does all it can do now, and plans when to look again.
-    pub(super) fn act(&mut self, conn: usize, tcp: &mut Tcp, agenda: &mut Agenda) {
+    pub(super) fn act(
+        &mut self,
+        conn: usize,
+        tcp: &mut Tcp,
+        mut tunnel: Option<&mut Tunnel>,
+        agenda: &mut Agenda,
+    ) {
         if self.ended {
             return;
         }
         self.read(conn, tcp, agenda);
+        if let Some(tunnel) = tunnel.as_deref_mut()
+            && !self.shake(tcp, tunnel, agenda)
+        {
+            return;
+        }
         while !self.ended {
             let Some(step) = self.steps.front().copied() else {
                 self.close(tcp, false, agenda);
                 return;
             };
-            if !self.play(step, conn, tcp, agenda) {
+            if !self.play(step, conn, tcp, tunnel.as_deref_mut(), agenda) {
                 return;
             }
             self.steps.pop_front();
             self.until = None;
         }
+    }
+
+    /// Says what TLS has to say. Whether the script goes on.
+    fn shake(&mut self, tcp: &mut Tcp, tunnel: &mut Tunnel, agenda: &mut Agenda) -> bool {
+        if self.ended {
+            return false;
+        }
+        let read = tcp.incoming(Side::Actor).read;
+        tunnel.on_read(read);
+        if let Poll::Ready(Err(_)) = tunnel.flush(tcp, agenda) {
+            self.close(tcp, false, agenda);
+        }
+        if self.reading == Reading::Ended && !tunnel.is_ready(read) && !self.ended {
+            self.close(tcp, false, agenda);
+        }
+        !self.ended && tunnel.is_ready(read)
     }
 
     fn close(&mut self, tcp: &mut Tcp, reset: bool, agenda: &mut Agenda) {
@@ -290,23 +318,36 @@ impl Actor {
     }
 
     /// Whether the step is done.
-    fn play(&mut self, step: Step, conn: usize, tcp: &mut Tcp, agenda: &mut Agenda) -> bool {
-        let got = tcp.incoming(Side::Actor).read;
+    fn play(
+        &mut self,
+        step: Step,
+        conn: usize,
+        tcp: &mut Tcp,
+        tunnel: Option<&mut Tunnel>,
+        agenda: &mut Agenda,
+    ) -> bool {
+        let read = tcp.incoming(Side::Actor).read;
+        let got = tunnel.as_ref().map_or(read, |it| it.opened_at(read));
         let over = self.reading == Reading::Ended;
         match step {
-            Step::Send(count) => self.send(count, tcp, agenda),
+            Step::Send(count) => self.send(count, conn, tcp, tunnel, agenda),
             Step::Pause(pause) => self.waited(pause, conn, agenda),
             Step::Await(count, most) => got >= count || over || self.waited(most, conn, agenda),
             Step::AwaitEnd(most) => over || self.waited(most, conn, agenda),
             Step::Answer => {
-                let owed = got.saturating_sub(tcp.outgoing(Side::Actor).written);
-                (owed == 0 || self.send(owed, tcp, agenda)) && over
+                let written = tcp.outgoing(Side::Actor).written;
+                let written = tunnel.as_ref().map_or(written, |it| it.sealed());
+                let owed = got.saturating_sub(written);
+                (owed == 0 || self.send(owed, conn, tcp, tunnel, agenda)) && over
             }
-            Step::Fin => {
-                self.answered = over;
-                tcp.shutdown(Side::Actor, false, agenda);
-                true
-            }
+            Step::Fin => match tunnel {
+                Some(tunnel) => self.part(over, tcp, tunnel, agenda),
+                None => {
+                    self.answered = over;
+                    tcp.shutdown(Side::Actor, false, agenda);
+                    true
+                }
+            },
             Step::Vanish(timeout) => {
                 tcp.vanish(Side::Actor, timeout, agenda);
                 self.ended = true;
@@ -319,7 +360,70 @@ impl Actor {
         }
     }
 
-    fn send(&mut self, count: u64, tcp: &mut Tcp, agenda: &mut Agenda) -> bool {
+    /// Ends its stream of TLS. Whether all of it is on its way.
+    fn part(
+        &mut self,
+        over: bool,
+        tcp: &mut Tcp,
+        tunnel: &mut Tunnel,
+        agenda: &mut Agenda,
+    ) -> bool {
+        if !tunnel.has_parted() {
+            self.answered = over;
+            tunnel.part();
+        }
+        match tunnel.flush(tcp, agenda) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(())) if tunnel.lingers() => {}
+            Poll::Ready(Ok(())) => tcp.shutdown(Side::Actor, false, agenda),
+            Poll::Ready(Err(_)) => self.close(tcp, false, agenda),
+        }
+        true
+    }
+
+    /// Sends so many bytes of its stream. Whether it has, or never will.
+    fn send(
+        &mut self,
+        count: u64,
+        conn: usize,
+        tcp: &mut Tcp,
+        tunnel: Option<&mut Tunnel>,
+        agenda: &mut Agenda,
+    ) -> bool {
+        match tunnel {
+            Some(tunnel) => self.send_sealed(count, conn, tcp, tunnel, agenda),
+            None => self.send_plain(count, tcp, agenda),
+        }
+    }
+
+    /// Record by record, each when the one before has gone.
+    fn send_sealed(
+        &mut self,
+        count: u64,
+        conn: usize,
+        tcp: &mut Tcp,
+        tunnel: &mut Tunnel,
+        agenda: &mut Agenda,
+    ) -> bool {
+        let mut left = count;
+        loop {
+            match tunnel.flush(tcp, agenda) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(())) if left == 0 => return true,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => {
+                    self.close(tcp, false, agenda);
+                    return true;
+                }
+            }
+            left -= tunnel.seal(conn as u64, left);
+            if let Some(Step::Send(rest)) = self.steps.front_mut() {
+                *rest = left;
+            }
+        }
+    }
+
+    fn send_plain(&mut self, count: u64, tcp: &mut Tcp, agenda: &mut Agenda) -> bool {
         match tcp.send(Side::Actor, count, agenda) {
             Poll::Pending => false,
             Poll::Ready(Ok(taken)) => {

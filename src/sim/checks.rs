@@ -13,9 +13,30 @@ impl World {
     /// The program sent `bytes` on a connection, now counted in: they must be what its partner is to pass on at this
     /// position, or a reply to one that has none.
     pub(super) fn check_sent(&mut self, conn: usize, position: u64, bytes: &[u8]) {
-        if self.conns[conn].told.is_some() {
-            return self.check_told(conn, bytes);
+        if self.conns[conn].tunnel.is_some() {
+            self.check_sealed(conn, bytes);
+        } else if self.conns[conn].told.is_some() {
+            self.check_told(conn, bytes);
+        } else {
+            self.check_text(conn, position, bytes);
         }
+    }
+
+    /// The same where it speaks TLS: what counts is what is in the records.
+    fn check_sealed(&mut self, conn: usize, bytes: &[u8]) {
+        let it = &mut self.conns[conn];
+        let position = it.sent();
+        let tunnel = it.tunnel.as_mut().expect("the caller looked");
+        match tunnel.hear(bytes) {
+            Ok(text) if text.is_empty() => {}
+            Ok(text) => self.check_text(conn, position, &text),
+            Err(what) => self.fail(format_args!(
+                "connection {conn} was sent what is no TLS: {what}"
+            )),
+        }
+    }
+
+    fn check_text(&self, conn: usize, position: u64, bytes: &[u8]) {
         let Some(partner) = self.conns[conn].partner else {
             self.fail(format_args!(
                 "bytes for connection {conn} came from nowhere: it has no partner"
@@ -29,7 +50,7 @@ impl World {
             ));
         }
         let read = source.tcp.incoming(Side::Program).read;
-        if position + bytes.len() as u64 > source.opening.passed_on(read) {
+        if position + bytes.len() as u64 > source.passed_on(read) {
             self.fail(format_args!(
                 "connection {conn} was sent bytes that connection {partner} has not delivered"
             ));
@@ -104,6 +125,11 @@ impl World {
     /// `count` of the `held` bytes that a pipe had of connection `from` went into connection `to`, now counted in: the
     /// first of them must be the next that `to` is to get.
     pub(super) fn check_spliced(&self, (from, to): (usize, usize), held: u64, count: u64) {
+        if self.conns[from].tunnel.is_some() || self.conns[to].tunnel.is_some() {
+            self.fail(format_args!(
+                "connection {to} was spliced bytes of connection {from}, past TLS"
+            ));
+        }
         let taken = self.conns[from].tcp.incoming(Side::Program).read;
         let written = self.conns[to].tcp.outgoing(Side::Program).written;
         let (came_from, went_to) = (taken - held, written - count);
@@ -120,10 +146,17 @@ impl World {
             return; // what it still says is thrown away
         }
         let read = self.conns[conn].tcp.incoming(Side::Program).read;
-        let due = self.conns[conn].opening.passed_on(read);
+        let due = self.conns[conn].passed_on(read);
+        let is_deaf = |at: usize| {
+            let it = &self.conns[at];
+            let has_fin = it.tcp.outgoing(Side::Program).fin != Fin::Unsent;
+            it.tcp.is_dead(Side::Program) || has_fin || !it.is_sound()
+        };
         let sent_on = match self.conns[conn].partner {
-            Some(partner) if self.conns[partner].tcp.is_dead(Side::Program) => return,
-            Some(partner) => self.conns[partner].tcp.outgoing(Side::Program).written,
+            // After FIN, or once TLS is broken, nothing goes on: what still comes is thrown away.
+            Some(partner) if is_deaf(partner) => return,
+            Some(partner) => self.conns[partner].sent(),
+            None if is_deaf(conn) => return,
             None => 0,
         };
         let held = due.saturating_sub(sent_on); // an announcement needs no byte of the client's
@@ -148,14 +181,15 @@ impl World {
         let Some(partner) = self.conns[conn].partner.filter(|_| !self.is_alone(conn)) else {
             return; // a client that never got a backend
         };
-        let source = &self.conns[partner].tcp;
+        let source = &self.conns[partner];
         let sent = it.outgoing(Side::Program);
         if it.is_dead(Side::Program) || sent.fin != Fin::Unsent {
             return;
         }
-        let from = source.incoming(Side::Program);
-        let told_end = source.was_told_end(Side::Program);
-        match (source.is_dead(Side::Program), told_end) {
+        if !source.is_sound() || !self.conns[conn].is_sound() {
+            return; // its TLS breaks, and each side is told so
+        }
+        match (source.tcp.is_dead(Side::Program), source.was_told_end()) {
             (true, true) => return, // a send that has not completed yet knows more
             (true, false) => self.fail(format_args!(
                 "FIN to connection {conn}, but connection {partner} was reset"
@@ -165,12 +199,23 @@ impl World {
             )),
             (false, true) => {}
         }
-        let due = self.conns[partner].opening.passed_on(from.written);
-        if sent.written != due {
+        let due = source.passed_on(source.tcp.incoming(Side::Program).written);
+        let sent = self.conns[conn].sent();
+        if sent != due {
             self.fail(format_args!(
-                "FIN to connection {conn} after {} bytes of the {due} that connection {partner} sent",
-                sent.written
+                "FIN to connection {conn} after {sent} bytes of the {due} that connection {partner} sent"
             ));
+        }
+        self.check_farewell(partner, conn);
+    }
+
+    /// FIN to whoever speaks TLS: close_notify is before it, unless the other side was cut off.
+    fn check_farewell(&self, from: usize, to: usize) {
+        let is_cut_off = self.conns[from].is_cut_off();
+        let tunnel = self.conns[to].tunnel.as_ref();
+        if tunnel.is_some_and(|it| it.is_closed() == is_cut_off) {
+            let word = if is_cut_off { "after" } else { "without" };
+            self.fail(format_args!("FIN to connection {to} {word} close_notify"));
         }
     }
 
@@ -197,11 +242,11 @@ impl World {
     fn check_whole(&self, from: usize, to: usize) {
         let sent = self.conns[from].tcp.incoming(Side::Program);
         let got = self.conns[to].tcp.incoming(Side::Actor);
-        let due = self.conns[from].opening.passed_on(sent.written);
-        if got.read != due {
+        let due = self.conns[from].passed_on(sent.written);
+        let read = self.conns[to].got();
+        if read != due {
             self.fail(format_args!(
-                "connection {to} got {} of the {due} bytes that connection {from} sent, though neither failed",
-                got.read
+                "connection {to} got {read} of the {due} bytes that connection {from} sent, though neither failed"
             ));
         }
         if got.fin != Fin::Read {

@@ -175,7 +175,7 @@ impl SimRing {
         let position = world.conns[conn].tcp.incoming(Side::Program).read - count;
         let len = usize::try_from(count).expect("at most a buffer");
         let bytes = &mut self.buffers.lent_mut(id)[..len];
-        world.conns[conn].opening.fill(conn as u64, position, bytes);
+        world.conns[conn].fill(conn as u64, position, bytes);
         let count = u32::try_from(count).expect("at most a buffer");
         let lease = self.buffers.take_back(id, count);
         world.check_held(conn);

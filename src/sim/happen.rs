@@ -35,7 +35,8 @@ impl World {
             Stage::Planned { listener } => self.arrive_at(listener, conn),
             Stage::Dialing(Verdict::Pending(_) | Verdict::Given(Err(_))) => {}
             Stage::Dialing(Verdict::Given(Ok(()))) | Stage::Queued | Stage::Held | Stage::Gone => {
-                it.actor.act(conn, &mut it.tcp, &mut self.agenda);
+                let tunnel = it.tunnel.as_deref_mut();
+                it.actor.act(conn, &mut it.tcp, tunnel, &mut self.agenda);
             }
         }
     }

@@ -8,7 +8,8 @@
 //! panics with the seed and the command that replays it. `RINGWAY_SIM_TRACE=1` prints every op and completion.
 //!
 //! Bytes are counted, not stored: what they are follows from the connection's number and their position. Only what a
-//! client says first may mean something ([`Opening`]), and what it is told when it gets no backend.
+//! client says first may mean something ([`Opening`]), and what it is told when it gets no backend. Actors may speak TLS
+//! ([`Secret`], [`Manners`]): then records are stored, and what counts is what is in them.
 
 mod actor;
 mod agenda;
@@ -24,7 +25,9 @@ mod pipes;
 mod ring;
 mod submit;
 mod tcp;
+mod text;
 mod trace;
+mod tunnel;
 mod world;
 
 pub use actor::{Appetite, Script, Step};
@@ -32,4 +35,5 @@ pub use chance::{Chance, Odds};
 pub use faults::Faults;
 pub use opening::Opening;
 pub use ring::SimRing;
+pub use tunnel::{Manners, Secret};
 pub use world::{Demands, Dialed, Fate, World, replay_line};

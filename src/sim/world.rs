@@ -7,6 +7,7 @@ use super::faults::Faults;
 use super::opening::Opening;
 use super::tcp::{Fin, Side, Tcp};
 use super::trace::Trace;
+use super::tunnel::{Manners, Secret, Tunnel};
 use crate::ring::{Completion, Errno, Event, Lane, Sock, SockRef, Tag, Time};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -62,6 +63,8 @@ pub(super) enum Stage {
 pub(super) struct Conn {
     pub(super) tcp: Tcp,
     pub(super) actor: Actor,
+    /// Its actor's TLS, if it speaks that.
+    pub(super) tunnel: Option<Box<Tunnel>>,
     pub(super) stage: Stage,
     /// The actor's address.
     pub(super) address: SocketAddr,
@@ -121,8 +124,8 @@ impl Conn {
         Fate {
             orderly: self.orderly,
             answered: self.actor.has_answered(),
-            given: self.tcp.incoming(Side::Program).read,
-            got: self.tcp.incoming(Side::Actor).read,
+            given: self.given(),
+            got: self.got(),
             address: self.address,
             heard: self.heard,
         }
@@ -166,6 +169,7 @@ pub struct World {
     pub(super) conns: Vec<Conn>,
     pub(super) listeners: Vec<Listener>,
     pub(super) backends: HashMap<SocketAddr, Option<Script>>,
+    secrets: HashMap<SocketAddr, (Secret, Manners)>,
     dials: Vec<Dialed>,
     /// By number; the lowest free one is given out, as kernels do, so that numbers come again soon.
     fds: Vec<Option<Fd>>,
@@ -194,6 +198,7 @@ impl World {
             conns: Vec::new(),
             listeners: Vec::new(),
             backends: HashMap::new(),
+            secrets: HashMap::new(),
             dials: Vec::new(),
             fds: Vec::new(),
             owners: HashMap::new(),
@@ -320,6 +325,11 @@ impl World {
         self.backends.insert(address, Some(script));
     }
 
+    /// From now on the backend at this address speaks TLS.
+    pub fn secure(&mut self, address: SocketAddr, secret: Secret, manners: Manners) {
+        self.secrets.insert(address, (secret, manners));
+    }
+
     /// Nobody listens there any more: dials are refused, and connections that are open go on.
     pub fn no_backend(&mut self, address: SocketAddr) {
         self.backends.remove(&address);
@@ -365,6 +375,30 @@ impl World {
         self.agenda.after(pause, Happening::Act { conn });
     }
 
+    /// A client that comes to the listener after `pause` and plays this script in TLS.
+    pub fn client_in_tls(
+        &mut self,
+        listener: usize,
+        pause: Duration,
+        script: Script,
+        secret: &Secret,
+        manners: Manners,
+    ) -> SocketAddr {
+        let conn = self.conns.len();
+        self.client_playing(listener, pause, script);
+        self.veil(conn, secret, manners);
+        self.conns[conn].address
+    }
+
+    /// The actor of this connection, which has not begun, speaks TLS.
+    fn veil(&mut self, conn: usize, secret: &Secret, manners: Manners) {
+        let chance = Chance::new(self.chance.below(u64::MAX));
+        let tunnel = Tunnel::new(secret, manners, chance);
+        let it = &mut self.conns[conn];
+        it.orderly &= tunnel.is_sound();
+        it.tunnel = Some(Box::new(tunnel));
+    }
+
     /// Whether every actor has ended.
     pub fn is_over(&self) -> bool {
         self.conns.iter().all(|conn| conn.actor.has_ended())
@@ -400,6 +434,7 @@ impl World {
         self.conns.push(Conn {
             tcp,
             actor: Actor::new(script),
+            tunnel: None,
             stage,
             address,
             orderly,
@@ -412,6 +447,9 @@ impl World {
             closed: None,
             heard: Time::default(),
         });
+        if let Some((secret, manners)) = self.secrets.get(&address).cloned() {
+            self.veil(conn, &secret, manners);
+        }
         conn
     }
 
@@ -578,10 +616,14 @@ impl World {
         self.owners.get(&(ring, tag.slot, tag.generation))?[end_of(Lane::A)]
     }
 
-    /// Whether nobody has heard of it: it has no backend, or one that was reset before a byte moved.
+    /// Whether nobody has heard of it: it has no backend, or one that was reset before a byte moved, or with one of the
+    /// two TLS was never agreed on.
     pub(super) fn is_alone(&self, conn: usize) -> bool {
         self.conns[conn].partner.is_none_or(|partner| {
             let partner = &self.conns[partner];
+            if !partner.is_agreed() || !self.conns[conn].is_agreed() {
+                return true;
+            }
             let sent = partner.tcp.outgoing(Side::Program);
             let moved = sent.written + partner.tcp.incoming(Side::Program).read;
             partner.stage == Stage::Gone && moved == 0 && sent.fin == Fin::Unsent

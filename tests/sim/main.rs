@@ -20,6 +20,7 @@ mod scarce;
 mod seats;
 mod splicing;
 mod swaying;
+mod tls;
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "a train is about accepts, dials and sends alone"
@@ -123,5 +124,6 @@ fn replay() {
     worker::play_seed(seed);
     opening::play_seed(seed);
     backends::play_seed(seed);
+    tls::play_seed(seed);
     play(seed);
 }

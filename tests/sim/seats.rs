@@ -4,6 +4,7 @@
 use ringway::config::Config;
 use ringway::ring::{Lane, Ring, Sock, SockRef, Time};
 use ringway::sim::{SimRing, World};
+use ringway::tls::Material;
 use ringway::upstream::Snapshot;
 use ringway::worker::{
     self, Board, Ear, Handover, Journal, Life, Limits, Mailbox, Message, Post, Setup, Stats, Worker,
@@ -150,7 +151,8 @@ impl<R: Simulated> Play<R> {
             sizes,
         } = furnished;
         let workers = listeners.len();
-        let snapshot = Snapshot::new(Arc::new(config));
+        let tls = Material::load(&config).expect("files of ours");
+        let snapshot = Snapshot::with_tls(Arc::new(config), tls);
         let (journal, records) = sync_channel(RECORDS_MAX);
         let board = Arc::new(Board::new(workers));
         let bells: Vec<_> = (0..workers).map(|_| world.bell()).collect();

@@ -325,7 +325,7 @@ fn the_worlds_reach_every_way_to_end_and_every_fault_that_is_counted() {
 }
 
 /// Actors here send so many bytes and not these or those: none speaks TLS.
-fn is_of_tls(cause: Cause) -> bool {
+pub(crate) fn is_of_tls(cause: Cause) -> bool {
     matches!(
         cause,
         Cause::ClientTruncated
