@@ -3,7 +3,12 @@
 use crate::identity::foretold_by;
 use crate::programs::{PYTHON_WEBSOCKETS, client, installed, text};
 use crate::sticky::Servers;
+use crate::support::{Authority, Pair};
 use crate::tls_routes::{NAMES, Scene};
+use base64::prelude::{BASE64_STANDARD, Engine};
+use rcgen::{KeyPair, PublicKeyData};
+use sha2::{Digest, Sha256};
+use std::fs;
 
 /// What a page looks like once it has loaded, scripts run, as HTML. `more` are words of the command line.
 #[track_caller]
@@ -35,6 +40,36 @@ fn a_browsers_websocket_goes_to_the_backend_of_its_cookie() {
             let page = page(&url, &[]);
             assert!(page.contains(&format!("{name} answers")), "{page}");
         }
+    }
+}
+
+/// The hash by which a browser is told to believe this certificate, whoever signed it (RFC 7469, section 2.4).
+fn pin(Pair { key, .. }: &Pair) -> String {
+    let key = KeyPair::from_pem(&fs::read_to_string(key).unwrap()).unwrap();
+    BASE64_STANDARD.encode(Sha256::digest(key.subject_public_key_info()))
+}
+
+#[test]
+fn a_browsers_websocket_in_tls_goes_to_the_backend_of_its_cookie() {
+    if !installed(&["chromium", "python3", PYTHON_WEBSOCKETS]) {
+        return;
+    }
+    let servers = Servers::start();
+    let authority = Authority::new();
+    let pair = authority.issue("here", &["127.0.0.1"]);
+    let setup = servers.setup.clone().terminating(&pair);
+    let proxy = setup.start();
+    let sessions = || ["first", "second"].map(ToOwned::to_owned).into_iter();
+    let names = foretold_by("cookie:session_id", sessions(), &setup);
+    let believe = format!("--ignore-certificate-errors-spki-list={}", pin(&pair));
+    for (session, name) in sessions().zip(names.chars()) {
+        let url = format!("https://{}/page?userId={session}", proxy.address());
+        let page = page(&url, &[&believe]);
+        assert!(page.contains(&format!("{name} answers")), "{page}");
+    }
+    // The page, its image, its release and the WebSocket: nothing went past TLS.
+    for line in proxy.await_access(4) {
+        assert_eq!(line.text("relay"), "tls", "{line:?}");
     }
 }
 

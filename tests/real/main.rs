@@ -28,6 +28,7 @@ mod prometheus;
 mod proxy_protocol;
 mod redis;
 mod requests;
+mod scanners;
 mod slow;
 mod status_page;
 mod sticky;

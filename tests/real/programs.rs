@@ -39,6 +39,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("redis-server", "redis-server"),
     ("setpriv", "util-linux"),
     ("slowhttptest", "slowhttptest"),
+    ("sslscan", "sslscan"),
     ("systemd-analyze", "systemd"),
     ("systemd-socket-activate", "systemd"),
     ("systemd-sysusers", "systemd"),
