@@ -80,6 +80,7 @@ impl Stage {
             seconds: Duration::from_secs(365 * 24 * 3600),
             warmup: Duration::ZERO,
             threads: 1,
+            tls: None,
             sources: "127.1.0.0/16".parse()?,
             ramp: None,
             cpus: Vec::new(),

@@ -1,5 +1,7 @@
 //! The command line: text becomes a configuration that can be run, or an error that says what to type instead.
 
+mod tls;
+
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ringway_loadgen::message::{HEADER, MESSAGE_MAX};
@@ -10,6 +12,7 @@ use ringway_loadgen::{
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
+use tls::TlsArgs;
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -26,6 +29,7 @@ Examples:
   loadgen drive hold --target 127.0.0.1:8000 --connections 100000 --sources 127.1.0.0/24 --ramp 5000 --seconds 60
   loadgen drive churn --target 127.0.0.1:8000 --connections 32 --seconds 10 --json result.json
   loadgen drive websocket --target 127.0.0.1:8000 --connections 64 --seconds 10 --path /chat --cookie sid
+  loadgen drive churn --target 127.0.0.1:8443 --connections 32 --seconds 10 --tls --tls-ca ca.pem --tls-name a.test --resume
 
 Exit code: 0 everything verified, 1 errors (in the result by kind), 2 usage, 71 the system refused.";
 
@@ -187,6 +191,8 @@ struct DriveArgs {
     json: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 /// When to show the live line.
@@ -338,6 +344,7 @@ impl ServeArgs {
 impl DriveArgs {
     fn check(self) -> Result<Drive, String> {
         let role = self.role()?;
+        let tls = self.tls.check()?;
         let threads = u32::from(self.common.threads);
         if threads > self.connections {
             return Err(format!("--threads {threads}: more than the connections"));
@@ -353,6 +360,7 @@ impl DriveArgs {
                 seconds: self.seconds,
                 warmup: self.warmup,
                 threads: self.common.threads,
+                tls,
                 sources: self.sources.unwrap_or_default(),
                 ramp: self.ramp,
                 cpus: self.common.cpus(),
@@ -383,6 +391,7 @@ impl DriveArgs {
             (self.ramp.is_some(), "--ramp", stays, STAYING),
             (self.path.is_some(), "--path", is_websocket, "websocket"),
             (self.cookie.is_some(), "--cookie", is_websocket, "websocket"),
+            (self.tls.resume, "--resume", !stays, "churn and websocket"),
         ] {
             only_for(given, option, fits, roles)?;
         }
@@ -576,6 +585,34 @@ mod tests {
             ("websocket --size 65536", "1 to 65535"),
             ("websocket --path chat", "begins with `/`"),
             ("websocket --cookie a=b", "name of a cookie"),
+        ] {
+            assert_refused(&format!("loadgen drive {line} {tail}"), because);
+        }
+    }
+
+    #[test]
+    fn tls_wants_to_know_whom_to_believe() {
+        let wanted = |line: &str| drive(line).config.tls;
+        assert!(wanted("churn --connections 2").is_none());
+        assert!(wanted("churn --connections 2 --tls --tls-insecure --resume").is_some());
+        assert!(wanted("hold --connections 2 --tls --tls-insecure --tls-name a.test").is_some());
+        let tail = "--target 127.0.0.1:1 --connections 1 --seconds 1";
+        for (line, because) in [
+            ("echo --tls", "--tls-ca FILE, or --tls-insecure"),
+            ("echo --tls-insecure", "--tls"),
+            (
+                "echo --tls --tls-insecure --resume",
+                "--resume is for churn",
+            ),
+            (
+                "echo --tls --tls-insecure --tls-name a:b",
+                "neither a host name",
+            ),
+            ("echo --tls --tls-ca /dev/null", "no certificate"),
+            (
+                "echo --tls --tls-ca /dev/null --tls-insecure",
+                "cannot be used with",
+            ),
         ] {
             assert_refused(&format!("loadgen drive {line} {tail}"), because);
         }

@@ -2,6 +2,7 @@
 
 use crate::schedule::Rate;
 use crate::sources::Sources;
+use crate::tls::Tls;
 use crate::websocket::{CookieName, RequestPath};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -165,6 +166,8 @@ pub struct ClientConfig {
     pub warmup: Duration,
     /// Engines, each a thread with its share of the connections; at least 1.
     pub threads: u16,
+    /// TLS on every connection; `None`: none.
+    pub tls: Option<Tls>,
     /// Where the connections come from.
     pub sources: Sources,
     /// Connections opened a second; `None`: as fast as they go.

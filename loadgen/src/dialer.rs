@@ -2,9 +2,10 @@
 
 use crate::config::{ClientConfig, ClientRole, Direction};
 use crate::engine::Engine;
-use crate::link::{Fate, Link};
+use crate::link::Link;
 use crate::roles::{Part, bulk, churn, echo, subscribe, websocket};
 use crate::schedule::Schedule;
+use crate::tls::Connector;
 use crate::websocket::handshake;
 use ringway_ring::{DialOptions, Op, Ring, Tag, Time};
 use std::collections::VecDeque;
@@ -33,6 +34,7 @@ pub(crate) struct Dialer {
     number: u64,
     step: u64,
     expiries: VecDeque<(Time, Tag)>,
+    tls: Option<Connector>,
 }
 
 /// Where the run stands.
@@ -66,6 +68,7 @@ impl Dialer {
             number: u64::from(index),
             step: u64::from(threads),
             expiries: VecDeque::new(),
+            tls: config.tls.as_ref().map(Connector::new),
             config: ClientConfig {
                 connections: share,
                 ..config
@@ -198,7 +201,9 @@ impl Dialer {
         let target = usize::try_from(number % targets).expect("below the number of targets");
         let peer = self.config.targets[target];
         let now = engine.now();
-        let tag = engine.add(Link::dialing(self.part(number, peer, planned), now));
+        let tls = self.tls.as_ref().map(|tls| tls.session(peer));
+        let part = self.part(number, peer, planned);
+        let tag = engine.add(Link::dialing(part, tls, now));
         engine.job.dialing += 1;
         self.expiries.push_back((now + CONNECT_TIMEOUT, tag));
         engine.ops.push(Op::Dial {
@@ -252,7 +257,7 @@ impl Dialer {
         }
     }
 
-    /// Ends dials that take too long. The queue is in the order of dialing; answered ones leave it as they reach its
+    /// Ends dials and handshakes that take too long. The queue is in the order of dialing; answered ones leave it as they reach its
     /// front.
     fn expire<R: Ring>(&mut self, engine: &mut Engine<R>, now: Time) {
         while let Some((expiry, tag)) = self.expiries.front().copied() {
@@ -260,10 +265,7 @@ impl Dialer {
                 return;
             }
             self.expiries.pop_front();
-            engine.with(tag, |link, cx| {
-                link.expire(cx);
-                Fate::Kept
-            });
+            engine.with(tag, Link::expire);
         }
     }
 

@@ -29,6 +29,10 @@ pub enum Fault {
     Garbled,
     /// No WebSocket was opened: another head than asked for.
     Handshake,
+    /// The server's certificate is not to be believed, or another's.
+    Certificate,
+    /// TLS was not agreed on, or broke.
+    Tls,
     /// Messages of more than one publisher on a connection.
     Mixed,
     /// Messages that never came.
@@ -45,7 +49,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every kind, in the order of reports.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Refused,
         Self::ConnectTimeout,
         Self::NoDescriptor,
@@ -58,6 +62,8 @@ impl Fault {
         Self::Corrupt,
         Self::Garbled,
         Self::Handshake,
+        Self::Certificate,
+        Self::Tls,
         Self::Mixed,
         Self::Gap,
         Self::Duplicate,
@@ -81,6 +87,8 @@ impl Fault {
             Self::Corrupt => "corrupt",
             Self::Garbled => "garbled",
             Self::Handshake => "handshake",
+            Self::Certificate => "certificate",
+            Self::Tls => "tls",
             Self::Mixed => "mixed",
             Self::Gap => "gap",
             Self::Duplicate => "duplicate",
@@ -111,6 +119,10 @@ impl Fault {
             Self::Handshake => {
                 "no WebSocket opened: another status, the answer to another key, or a field is missing"
             }
+            Self::Certificate => {
+                "the certificate is for another name, out of date, or of no authority in --tls-ca"
+            }
+            Self::Tls => "TLS refused or broken: an alert, no version 1.3, or no TLS at all",
             Self::Mixed => "messages of another publisher",
             Self::Gap => "messages that never came",
             Self::Duplicate => "messages that came twice",

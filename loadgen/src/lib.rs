@@ -5,7 +5,7 @@
 //!
 //! The map, in layer order: `pattern`, [`message`], `websocket`, `schedule`, `sources`, `slots`, `stats` and `fault`
 //! are pure;
-//! `roles` decide what a connection does, `link` does it, `engine` turns the ring, `acceptor` and `dialer` begin and
+//! `roles` decide what a connection does, `tls` seals and opens it, `link` does it, `engine` turns the ring, `acceptor` and `dialer` begin and
 //! end connections, [`run`] owns the threads, [`report`] tells the results.
 
 mod acceptor;
@@ -24,6 +24,7 @@ mod schedule;
 mod slots;
 mod sources;
 mod stats;
+mod tls;
 mod websocket;
 
 pub use config::{BackendConfig, BackendRole, ClientConfig, ClientRole, Direction};
@@ -33,4 +34,5 @@ pub use run::{Error, Handle, drive, serve};
 pub use schedule::Rate;
 pub use sources::Sources;
 pub use stats::{Connections, Counters, Durations, Stats};
+pub use tls::{Comeback, Tls, Trust};
 pub use websocket::{CookieName, PAYLOAD_MAX, RequestPath};

@@ -138,6 +138,9 @@ impl Report {
             "latency_us": durations_json(&stats.latency),
             "latency_sent_us": durations_json(&stats.latency_sent),
             "connect_us": durations_json(&stats.connect),
+            "handshake_us": durations_json(&stats.handshake),
+            "handshakes_total": counters.handshakes,
+            "handshakes_resumed": counters.resumed,
             "lag_us": durations_json(&stats.lag),
             "planned": counters.planned,
             "issued": counters.issued,
@@ -189,6 +192,21 @@ impl Report {
         )
     }
 
+    fn write_handshakes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counters = self.stats.measured();
+        if counters.handshakes == 0 {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "  {:<12} {} of TLS, {} resumed, {:.0}/s",
+            "handshakes",
+            counters.handshakes,
+            counters.resumed,
+            per_second(counters.handshakes, &self.stats)
+        )
+    }
+
     fn write_schedule(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counters = self.stats.measured();
         if counters.planned > 0 {
@@ -221,11 +239,13 @@ impl fmt::Display for Report {
             "connections"
         )?;
         self.write_rates(f)?;
+        self.write_handshakes(f)?;
         self.write_schedule(f)?;
         let rows = [
             ("latency", &stats.latency),
             ("since sent", &stats.latency_sent),
             ("connect", &stats.connect),
+            ("handshake", &stats.handshake),
             ("lag", &stats.lag),
         ];
         if rows.iter().any(|(_, durations)| durations.count() > 0) {
@@ -387,6 +407,26 @@ mod tests {
             stats.counters.issued = 100;
         });
         assert!(!kept.to_string().contains("MISSED"));
+    }
+
+    #[test]
+    fn handshakes_are_told_apart_where_there_were_any() {
+        let none = report(|_| {});
+        assert!(!none.to_string().contains("handshakes"));
+        let some = report(|stats| {
+            stats.agreed(Duration::from_micros(300), true);
+            stats.agreed(Duration::from_micros(500), false);
+        });
+        assert!(
+            some.to_string().contains("2 of TLS, 1 resumed, 1/s"),
+            "{some}"
+        );
+        let json = some.to_json();
+        assert_eq!(
+            (&json["handshakes_total"], &json["handshakes_resumed"]),
+            (&2.into(), &1.into())
+        );
+        assert_eq!(json["handshake_us"]["count"], 2);
     }
 
     #[test]

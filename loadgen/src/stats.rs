@@ -6,7 +6,7 @@ use ringway_ring::Time;
 use std::time::Duration;
 
 /// Durations, to three digits, from half a microsecond to a hundred seconds. Empty until first used, because most
-/// engines use one or two of the four they have, and a full one is 150 KiB.
+/// engines use one or two of the five they have, and a full one is 150 KiB.
 #[derive(Clone, Default, Debug)]
 pub struct Durations(Option<Box<Histogram<u64>>>);
 
@@ -91,6 +91,10 @@ pub struct Counters {
     pub planned: u64,
     /// Those that were begun.
     pub issued: u64,
+    /// Handshakes of TLS that came to their end.
+    pub handshakes: u64,
+    /// Of these, of sessions that had been before.
+    pub resumed: u64,
 }
 
 impl Counters {
@@ -101,6 +105,8 @@ impl Counters {
         self.bytes_sent += other.bytes_sent;
         self.planned += other.planned;
         self.issued += other.issued;
+        self.handshakes += other.handshakes;
+        self.resumed += other.resumed;
     }
 }
 
@@ -141,6 +147,8 @@ pub struct Stats {
     pub latency_sent: Durations,
     /// From the dial to the connection.
     pub connect: Durations,
+    /// From the connection to keys that both sides agree on.
+    pub handshake: Durations,
     /// How late planned events were begun.
     pub lag: Durations,
     began: Option<Time>,
@@ -148,13 +156,14 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Forgets what the warm-up did (errors, connections and connect times stay) and begins to measure.
+    /// Forgets what the warm-up did (errors, connections, the times of connects and handshakes stay) and begins to measure.
     pub(crate) fn begin(&mut self, now: Time) {
         let kept = std::mem::take(self);
         *self = Self {
             connections: kept.connections,
             faults: kept.faults,
             connect: kept.connect,
+            handshake: kept.handshake,
             began: Some(now),
             ..Self::default()
         };
@@ -180,6 +189,13 @@ impl Stats {
     pub(crate) fn exchanged(&mut self, took: Duration) {
         self.counters.exchanges += 1;
         self.latency.record(took);
+    }
+
+    /// TLS was agreed on.
+    pub(crate) fn agreed(&mut self, took: Duration, resumed: bool) {
+        self.counters.handshakes += 1;
+        self.counters.resumed += u64::from(resumed);
+        self.handshake.record(took);
     }
 
     /// The totals of the measured time.
@@ -221,6 +237,7 @@ impl Stats {
         self.latency.merge(&other.latency);
         self.latency_sent.merge(&other.latency_sent);
         self.connect.merge(&other.connect);
+        self.handshake.merge(&other.handshake);
         self.lag.merge(&other.lag);
         self.began = self.began.or(other.began);
         self.lasted = self.lasted.max(other.lasted);

@@ -13,6 +13,10 @@ use crate::fault::Fault;
 use crate::job::Cx;
 use ringway_ring::{Buffers, Lease, Time};
 
+/// After how many bytes a receive usually ends by itself: enough that re-arming is rare, little enough that one connection cannot
+/// hold the turn.
+pub(crate) const BUDGET: u32 = 256 * 1024;
+
 /// What becomes of the connection after an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
@@ -182,8 +186,6 @@ impl Part {
 
     /// After how many bytes a receive should end by itself.
     pub(crate) fn budget(&self) -> u32 {
-        /// Enough that re-arming is rare, little enough that one connection cannot hold the turn.
-        const USUAL: u32 = 256 * 1024;
         match self {
             Self::ChurnClient(client) => client.budget(),
             Self::EchoBackend(_)
@@ -197,7 +199,7 @@ impl Part {
             | Self::WebSocketClient(_)
             | Self::HoldBackend
             | Self::HoldClient
-            | Self::Stall => USUAL,
+            | Self::Stall => BUDGET,
         }
     }
 

@@ -4,4 +4,5 @@
 mod roles;
 mod support;
 mod tamper;
+mod tls;
 mod websocket;

@@ -47,6 +47,7 @@ pub(crate) fn clients(role: ClientRole, target: SocketAddr) -> ClientConfig {
         seconds: Duration::from_millis(300),
         warmup: Duration::ZERO,
         threads: 1,
+        tls: None,
         sources: Sources::default(),
         ramp: None,
         cpus: Vec::new(),
