@@ -163,6 +163,9 @@ impl Dialer {
         self.phase = Phase::WarmingUp {
             until: now + self.config.warmup,
         };
+        if engine.job.pace.schedule().is_none() {
+            self.load(engine, now);
+        }
     }
 
     /// Nothing is left to be measured: every connection was cut, or has had its bytes.

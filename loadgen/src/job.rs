@@ -9,8 +9,13 @@ use std::collections::VecDeque;
 
 /// When exchanges begin.
 pub(crate) enum Pace {
-    /// The next when the last has ended.
-    Closed,
+    /// The next when the last has ended, and the first when all connections are open: a proxy that is busy with the first of them
+    /// would let the last wait.
+    Closed {
+        started: bool,
+        /// Those that wait for the start.
+        idle: VecDeque<Tag>,
+    },
     /// At planned times, over all connections.
     Open {
         rate: Rate,
@@ -24,7 +29,10 @@ pub(crate) enum Pace {
 impl Pace {
     pub(crate) fn of(rate: Option<Rate>) -> Self {
         match rate {
-            None => Self::Closed,
+            None => Self::Closed {
+                started: false,
+                idle: VecDeque::new(),
+            },
             Some(rate) => Self::Open {
                 rate,
                 schedule: None,
@@ -33,17 +41,18 @@ impl Pace {
         }
     }
 
-    /// Lets the schedule begin.
+    /// Lets the exchanges begin.
     pub(crate) fn start(&mut self, now: Time) {
-        if let Self::Open { rate, schedule, .. } = self {
-            *schedule = Some(Schedule::new(now, *rate));
+        match self {
+            Self::Closed { started, .. } => *started = true,
+            Self::Open { rate, schedule, .. } => *schedule = Some(Schedule::new(now, *rate)),
         }
     }
 
     /// The planned time of the next exchange, if one may begin. How late that is, is noted.
     pub(crate) fn take(&mut self, now: Time, stats: &mut Stats) -> Option<Time> {
         match self {
-            Self::Closed => Some(now),
+            Self::Closed { started, .. } => started.then_some(now),
             Self::Open { schedule, .. } => {
                 let planned = schedule.as_mut()?.take(now)?;
                 stats.lag.record(now.since(planned));
@@ -55,38 +64,34 @@ impl Pace {
     /// Whether a planned exchange could begin at once.
     pub(crate) fn has_idle(&self) -> bool {
         match self {
-            Self::Closed => false,
+            Self::Closed { .. } => false,
             Self::Open { idle, .. } => !idle.is_empty(),
         }
     }
 
     /// The connection that waited longest, when an exchange is due.
     pub(crate) fn pop_idle(&mut self, now: Time) -> Option<Tag> {
-        let Self::Open {
-            schedule: Some(schedule),
-            idle,
-            ..
-        } = self
-        else {
-            return None;
-        };
-        if schedule.next() > now {
-            None
-        } else {
-            idle.pop_front()
+        match self {
+            Self::Closed { started, idle } if *started => idle.pop_front(),
+            Self::Open {
+                schedule: Some(schedule),
+                idle,
+                ..
+            } if schedule.next() <= now => idle.pop_front(),
+            Self::Closed { .. } | Self::Open { .. } => None,
         }
     }
 
-    /// Queues a connection that waits for the next planned time.
+    /// Queues a connection that waits for the start, or the next planned time.
     pub(crate) fn push_idle(&mut self, tag: Tag) {
-        if let Self::Open { idle, .. } = self {
-            idle.push_back(tag);
+        match self {
+            Self::Closed { idle, .. } | Self::Open { idle, .. } => idle.push_back(tag),
         }
     }
 
     pub(crate) fn schedule(&self) -> Option<&Schedule> {
         match self {
-            Self::Closed => None,
+            Self::Closed { .. } => None,
             Self::Open { schedule, .. } => schedule.as_ref(),
         }
     }

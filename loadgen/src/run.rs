@@ -361,7 +361,7 @@ fn run_acceptor(
         | BackendRole::WebSocket
         | BackendRole::Hold => None,
     };
-    let mut engine = Engine::new(ring, Job::new(Pace::Closed, feed));
+    let mut engine = Engine::new(ring, Job::new(Pace::of(None), feed));
     let mut acceptor = Acceptor::new(role, listeners, u64::from(index) << 40);
     let mut copier = Copier::new(shared);
     engine.stats.begin(now);

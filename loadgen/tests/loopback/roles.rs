@@ -52,6 +52,27 @@ fn an_echo_larger_than_any_buffer_comes_back_whole() {
 }
 
 #[test]
+fn no_echo_begins_before_the_last_connection_is_open() {
+    let server = backend(BackendRole::Echo);
+    let config = ClientConfig {
+        connections: 8,
+        ramp: Some(rate(40.0)),
+        ..clients(
+            ClientRole::Echo {
+                size: 10,
+                rate: None,
+            },
+            server.addrs()[0],
+        )
+    };
+    let (seen, served) = run(server, &config);
+    assert!(seen.counters.exchanges > 0);
+    // What was exchanged before is forgotten by the clients, and not by the backend: the first request of each.
+    let before = served.counters.bytes_received - seen.counters.bytes_sent;
+    assert!(before <= 8 * 10, "{before} bytes");
+}
+
+#[test]
 fn an_open_loop_echo_keeps_its_rate() {
     let backend = backend(BackendRole::Echo);
     let rate = Some(rate(500.0));
