@@ -1,5 +1,6 @@
 //! The work: what each case asks of a proxy, in which unit it is counted, and for how long and how widely it is done.
 
+use crate::certificate::NAME;
 use crate::peers::Peer;
 use clap::ValueEnum;
 use std::fmt;
@@ -11,6 +12,12 @@ const IDLE_CONNECTIONS: u32 = 9_000;
 /// Quiet connections beside a flood, and how often each of them asks.
 const QUIET_CONNECTIONS: u32 = 5_000;
 const QUIET_SECONDS: u32 = 2;
+
+/// Idle connections over TLS: with 37 kB each, the most that a peer needs, 9,000 would take the memory of a small machine.
+const IDLE_TLS_CONNECTIONS: u32 = 5_000;
+
+/// Whole handshakes a second beside a feed. A proxy that makes fewer is told apart by how many it made.
+const STORM: u32 = 2_000;
 
 /// One kind of work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -52,6 +59,20 @@ pub(crate) enum Case {
     Turn64k,
     /// 256 KiB.
     Turn256k,
+    /// TLS that ends in the proxy: connect, whole handshake, one exchange, close, 64 at a time.
+    TlsFull,
+    /// The same with a ticket of an earlier connection.
+    TlsResumed,
+    /// 128 B there and back over 1,000 connections that speak TLS.
+    TlsEcho1000,
+    /// 4 streams from backend to client, sealed by the proxy.
+    TlsBulkDown4,
+    /// 4 streams from client to backend, opened by the proxy.
+    TlsBulkUp4,
+    /// Connections that have agreed on TLS and say nothing.
+    TlsIdle,
+    /// The feed over TLS, without and with 2,000 whole handshakes a second beside it.
+    TlsStorm,
 }
 
 /// How much of it.
@@ -73,8 +94,8 @@ pub(crate) enum Method {
     Work(Unit),
     /// Latency, throughput and CPU time of two kinds of work at once.
     Mix,
-    /// Latency of the first work alone, then with the second beside it.
-    Flood,
+    /// Latency of the first work alone, then with the second beside it, which is counted in this.
+    Beside(Unit),
     /// Memory and CPU time for connections that do nothing.
     Idle,
     /// Growth of memory while nobody reads.
@@ -124,6 +145,14 @@ impl Load {
         }
     }
 
+    /// Clients that speak TLS, with whoever has a key.
+    fn over_tls(self) -> Self {
+        Self {
+            drive: format!("{} --tls --tls-insecure --tls-name {NAME}", self.drive),
+            ..self
+        }
+    }
+
     fn yielding(self) -> Self {
         Self {
             yields: true,
@@ -150,6 +179,8 @@ pub(crate) enum Unit {
     Message,
     /// Opened, used once, closed.
     Connection,
+    /// The same, and TLS was agreed on.
+    Handshake,
     /// 10^9 bytes.
     Gigabyte,
 }
@@ -169,18 +200,20 @@ pub(crate) enum Metric {
     IdleBytes,
     /// Proxy's CPU time, per cent of one CPU.
     Cpu,
-    /// 10^9 bytes a second of the bulk streams beside the measured work.
+    /// Units a second for each core that the proxy uses up.
+    PerCore,
+    /// What runs beside the measured work, units a second.
     Beside,
-    /// 99th percentile of the quiet connections without the flood, microseconds.
+    /// 99th percentile of the measured work alone, microseconds.
     P99Alone,
-    /// How many times that it is with the flood.
+    /// How many times that it is in company.
     Slowdown,
     /// Proxy's user memory gained in front of stalled readers, KiB.
     StallGrowth,
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::Echo1000,
         Self::Echo64,
         Self::Rtt,
@@ -199,6 +232,13 @@ impl Case {
         Self::Turn16k,
         Self::Turn64k,
         Self::Turn256k,
+        Self::TlsFull,
+        Self::TlsResumed,
+        Self::TlsEcho1000,
+        Self::TlsBulkDown4,
+        Self::TlsBulkUp4,
+        Self::TlsIdle,
+        Self::TlsStorm,
     ];
 
     pub(crate) fn method(self) -> Method {
@@ -209,15 +249,21 @@ impl Case {
             | Self::Turn4k
             | Self::Turn16k
             | Self::Turn64k
-            | Self::Turn256k => Method::Work(Unit::RoundTrip),
+            | Self::Turn256k
+            | Self::TlsEcho1000 => Method::Work(Unit::RoundTrip),
+            Self::TlsFull | Self::TlsResumed => Method::Work(Unit::Handshake),
             Self::Fanout => Method::Work(Unit::Message),
             Self::Churn | Self::WebSocket => Method::Work(Unit::Connection),
-            Self::BulkDown4 | Self::BulkDown64 | Self::BulkUp4 | Self::BulkUp64 => {
-                Method::Work(Unit::Gigabyte)
-            }
+            Self::BulkDown4
+            | Self::BulkDown64
+            | Self::BulkUp4
+            | Self::BulkUp64
+            | Self::TlsBulkDown4
+            | Self::TlsBulkUp4 => Method::Work(Unit::Gigabyte),
             Self::Mix => Method::Mix,
-            Self::Flood => Method::Flood,
-            Self::Idle => Method::Idle,
+            Self::Flood => Method::Beside(Unit::Gigabyte),
+            Self::TlsStorm => Method::Beside(Unit::Handshake),
+            Self::Idle | Self::TlsIdle => Method::Idle,
             Self::Stall => Method::Stall,
         }
     }
@@ -227,9 +273,16 @@ impl Case {
             // A proxy that spins uses its CPU up, whatever the work: what counts here is the time.
             Method::Work(_) if self == Self::Rtt => &[Metric::P50, Metric::P99, Metric::Cost],
             Method::Work(Unit::Gigabyte) => &[Metric::Cost, Metric::Rate],
+            Method::Work(Unit::Handshake) => &[
+                Metric::Cost,
+                Metric::PerCore,
+                Metric::Rate,
+                Metric::P50,
+                Metric::P99,
+            ],
             Method::Work(_) => &[Metric::Cost, Metric::Rate, Metric::P50, Metric::P99],
             Method::Mix => &[Metric::P99, Metric::P50, Metric::Beside, Metric::Cpu],
-            Method::Flood => &[
+            Method::Beside(_) => &[
                 Metric::Slowdown,
                 Metric::P99Alone,
                 Metric::P99,
@@ -240,9 +293,26 @@ impl Case {
         }
     }
 
-    /// Whether the figure would say something: without a proxy nothing idles and nothing grows, and a peer's variants are
-    /// for the cases that they make a difference in.
+    /// Whether clients speak TLS with the proxy.
+    pub(crate) fn is_tls(self) -> bool {
+        matches!(
+            self,
+            Self::TlsFull
+                | Self::TlsResumed
+                | Self::TlsEcho1000
+                | Self::TlsBulkDown4
+                | Self::TlsBulkUp4
+                | Self::TlsIdle
+                | Self::TlsStorm
+        )
+    }
+
+    /// Whether the figure would say something: without a proxy nothing idles, nothing grows and nobody ends TLS, and a peer's
+    /// variants are for the cases that they make a difference in.
     pub(crate) fn suits(self, peer: Peer) -> bool {
+        if self.is_tls() {
+            return matches!(peer, Peer::Ringway | Peer::Nginx | Peer::Haproxy);
+        }
         match peer {
             Peer::Ringway => true,
             Peer::RingwayHttp | Peer::NginxHttp | Peer::HaproxyHttp => self == Self::WebSocket,
@@ -289,7 +359,14 @@ impl Case {
             | Self::Turn4k
             | Self::Turn16k
             | Self::Turn64k
-            | Self::Turn256k => Peer::Ringway,
+            | Self::Turn256k
+            | Self::TlsFull
+            | Self::TlsResumed
+            | Self::TlsEcho1000
+            | Self::TlsBulkDown4
+            | Self::TlsBulkUp4
+            | Self::TlsIdle
+            | Self::TlsStorm => Peer::Ringway,
         }
     }
 
@@ -323,6 +400,15 @@ impl Case {
             Self::Turn16k => vec![turn(16, effort)],
             Self::Turn64k => vec![turn(64, effort)],
             Self::Turn256k => vec![turn(256, effort)],
+            Self::TlsFull => vec![Load::new("churn", "churn", many(64)).over_tls()],
+            Self::TlsResumed => vec![Load::new("churn", "churn --resume", many(64)).over_tls()],
+            Self::TlsEcho1000 => {
+                vec![Load::new("echo", "echo --size 128", many(1_000)).over_tls()]
+            }
+            Self::TlsBulkDown4 => vec![Load::new(down, down, 4).over_tls()],
+            Self::TlsBulkUp4 => vec![Load::new(up, up, 4).over_tls()],
+            Self::TlsIdle => vec![Load::new("hold", "hold", many(IDLE_TLS_CONNECTIONS)).over_tls()],
+            Self::TlsStorm => vec![feed(effort).over_tls(), storm(effort)],
         }
     }
 
@@ -349,6 +435,15 @@ impl Case {
             Self::Turn16k => "Echo of 16 KiB, 16 connections",
             Self::Turn64k => "Echo of 64 KiB, 16 connections",
             Self::Turn256k => "Echo of 256 KiB, 16 connections",
+            Self::TlsFull => "TLS: connect, whole handshake, exchange, close; 64 at a time",
+            Self::TlsResumed => "TLS: connect, resumed handshake, exchange, close; 64 at a time",
+            Self::TlsEcho1000 => "TLS: echo of 128 B, 1,000 connections",
+            Self::TlsBulkDown4 => "TLS: 4 streams from backend to client",
+            Self::TlsBulkUp4 => "TLS: 4 streams from client to backend",
+            Self::TlsIdle => "TLS: 5,000 idle connections",
+            Self::TlsStorm => {
+                "TLS: the fan-out to 1,000 subscribers beside a storm of whole handshakes"
+            }
         }
     }
 }
@@ -383,6 +478,20 @@ fn quiet(effort: Effort) -> Load {
         format!("echo --size 128 --rate {rate}"),
         connections,
     )
+}
+
+/// New clients at planned times, whole handshakes all of them.
+fn storm(effort: Effort) -> Load {
+    let rate = match effort {
+        Effort::Smoke => 100,
+        Effort::Full { .. } => STORM,
+    };
+    let drive = format!("churn --rate {rate}");
+    let connections = effort.connections(256);
+    Load::new("churn", drive, connections)
+        .over_tls()
+        .named("storm")
+        .yielding()
 }
 
 /// So many KiB at once, there and back.
@@ -425,6 +534,7 @@ impl Unit {
             Self::RoundTrip => "round trip",
             Self::Message => "message",
             Self::Connection => "connection",
+            Self::Handshake => "handshake",
             Self::Gigabyte => "GB",
         }
     }
@@ -432,7 +542,7 @@ impl Unit {
     /// A cost is given in this part of a second.
     pub(crate) fn cost_scale(self) -> (f64, &'static str) {
         match self {
-            Self::RoundTrip | Self::Message | Self::Connection => (1e6, "µs"),
+            Self::RoundTrip | Self::Message | Self::Connection | Self::Handshake => (1e6, "µs"),
             Self::Gigabyte => (1.0, "s"),
         }
     }

@@ -1,8 +1,10 @@
 //! What each proxy is told in its own words.
 //!
 //! All get the same: one thread, TCP_NODELAY, a backlog and a connection limit that the work does not meet, timeouts that
-//! it does not reach, and no logs.
+//! it does not reach, and no logs. Where TLS ends in the proxy, it is 1.3 with the same certificate, and tickets as each gives them by
+//! default.
 
+use crate::certificate::Certificate;
 use crate::process::Scratch;
 use nix::sys::resource::{Resource, getrlimit};
 use std::net::SocketAddr;
@@ -21,6 +23,8 @@ const COOKIE: &str = "session_id";
 pub(crate) struct Route<'a> {
     pub(crate) listen: SocketAddr,
     pub(crate) backends: &'a [SocketAddr],
+    /// What the listener speaks TLS with, if it does.
+    pub(crate) certificate: Option<&'a Certificate>,
 }
 
 /// What a proxy looks at.
@@ -35,10 +39,12 @@ pub(crate) enum Mode {
 /// nginx.conf for streams; `load` is the line that brings the module.
 pub(crate) fn nginx_stream(routes: &[Route<'_>], load: &str, scratch: &Scratch) -> String {
     let server = |(number, route): (usize, &Route<'_>)| {
+        let (tls, certificate) = route.certificate.map_or_else(Default::default, nginx_tls);
         format!(
             "    upstream peers-{number} {{ {} }}\n    \
              server {{\n        \
-                 listen {} backlog=4096;\n        \
+                 listen {}{tls} backlog=4096;\n        \
+                 {certificate}\n        \
                  proxy_pass peers-{number};\n        \
                  proxy_timeout 1h;\n        \
                  proxy_half_close on;\n        \
@@ -91,6 +97,18 @@ pub(crate) fn nginx_http(routes: &[Route<'_>], scratch: &Scratch) -> String {
     )
 }
 
+/// A word for `listen`, and lines.
+fn nginx_tls(certificate: &Certificate) -> (&'static str, String) {
+    let lines = format!(
+        "ssl_certificate {};\n        \
+         ssl_certificate_key {};\n        \
+         ssl_protocols TLSv1.3;",
+        certificate.cert.display(),
+        certificate.key.display()
+    );
+    (" ssl", lines)
+}
+
 fn nginx_servers(route: &Route<'_>) -> String {
     let server = |backend| format!("server {backend};");
     route.backends.iter().map(server).collect()
@@ -123,9 +141,14 @@ pub(crate) fn haproxy(routes: &[Route<'_>], mode: Mode, global: &str, option: &s
     let section = |(number, route): (usize, &Route<'_>)| {
         let server = |(n, backend)| format!("    server backend-{n} {backend}\n");
         let servers: String = route.backends.iter().enumerate().map(server).collect();
+        let tls = |files: &Certificate| {
+            let file = files.both.display();
+            format!(" ssl crt {file} ssl-min-ver TLSv1.3")
+        };
+        let tls = route.certificate.map(tls).unwrap_or_default();
         format!(
             "listen peers-{number}\n    \
-                 bind {} backlog 4096\n    \
+                 bind {}{tls} backlog 4096\n    \
                  {balance}\n    \
                  {option}\n\
              {servers}",
@@ -162,6 +185,15 @@ pub(crate) fn ringway(routes: &[Route<'_>], mode: Mode, spin: &str, relay: &str)
     let tables = |(number, route): (usize, &Route<'_>)| {
         let backend = |backend| format!("[[upstream.backend]]\naddress = \"{backend}\"\n");
         let backends: String = route.backends.iter().map(backend).collect();
+        let tls = |Certificate { cert, key, .. }: &Certificate| {
+            let (cert, key) = (cert.display(), key.display());
+            format!(
+                "[listener.tls]\n\
+                 certificates = [{{ cert = \"{cert}\", key = \"{key}\" }}]\n\
+                 min_version = \"1.3\"\n"
+            )
+        };
+        let tls = route.certificate.map(tls).unwrap_or_default();
         format!(
             "[[listener]]\n\
              name = \"peers-{number}\"\n\
@@ -170,6 +202,7 @@ pub(crate) fn ringway(routes: &[Route<'_>], mode: Mode, spin: &str, relay: &str)
              mode = \"{mode}\"\n\
              relay = \"{relay}\"\n\
              idle_timeout = \"1h\"\n\
+             {tls}\
              [[upstream]]\n\
              name = \"peers-{number}\"\n\
              {balance}\n\

@@ -23,6 +23,8 @@ pub(crate) struct Count {
     messages_total: u64,
     bytes: u64,
     seconds: f64,
+    handshakes_total: u64,
+    handshakes_resumed: u64,
     /// How long the work took; none for work that has no answers.
     pub(crate) latency_us: Option<Latency>,
     /// What went wrong, by kind.
@@ -181,6 +183,15 @@ impl Clients {
 }
 
 impl Count {
+    /// The share of handshakes in which the proxy went on with a session that had been before; none of none.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "counts of a few seconds are far below 2^53"
+    )]
+    pub(crate) fn resumed(&self) -> f64 {
+        self.handshakes_resumed as f64 / self.handshakes_total.max(1) as f64
+    }
+
     /// Units of work a second.
     #[expect(
         clippy::cast_precision_loss,
@@ -189,6 +200,7 @@ impl Count {
     pub(crate) fn rate(&self, unit: Unit) -> f64 {
         let units = match unit {
             Unit::RoundTrip | Unit::Connection => self.exchanges_total as f64,
+            Unit::Handshake => self.handshakes_total as f64,
             Unit::Message => self.messages_total as f64,
             Unit::Gigabyte => self.bytes as f64 / 1e9,
         };

@@ -2,10 +2,12 @@
 //! CPU 1, the peers in turn within each round, so that what the neighbours of a shared machine do falls on all of them.
 //!
 //! `cargo bench --bench peers` measures; with `-- --test` it only shows that every case still runs. It installs
-//! nothing: it says what is missing and goes on with the rest. Read on at [`cases`] for the work, at [`peers`] and
-//! [`configs`] for how each peer is set up, at [`measure`] for what is read, and at [`report`] for how it is told.
+//! nothing: it says what is missing and goes on with the rest. Read on at [`cases`] for the work, at [`peers`],
+//! [`configs`] and [`certificate`] for how each peer is set up, at [`measure`] for what is read, and at [`report`] for
+//! how it is told.
 
 mod cases;
+mod certificate;
 mod configs;
 mod load;
 mod measure;

@@ -2,7 +2,8 @@
 //! its processes and threads together, from /proc (proc(5)).
 
 use crate::cases::{Case, Effort, Load, Method, Metric, Unit};
-use crate::load::{Clients, Latency, Loadgen};
+use crate::certificate::Certificate;
+use crate::load::{Clients, Count, Latency, Loadgen};
 use crate::peers::{Peer, Proxy};
 use crate::process::{Process, Scratch, pause, wait};
 use ringway::ring::Time;
@@ -65,9 +66,11 @@ pub(crate) fn run(
     let served = loads.iter().map(|load| loadgen.serve(load, scratch));
     let (_backends, addresses): (Vec<_>, Vec<_>) =
         served.collect::<io::Result<Vec<_>>>()?.into_iter().unzip();
-    let proxy = peer.start(&addresses, scratch)?;
+    let certificate = case.is_tls().then(|| Certificate::make(scratch));
+    let proxy = peer.start(&addresses, certificate.transpose()?.as_ref(), scratch)?;
     let watch = Watch::of(proxy.process.as_ref())?;
     let bench = Bench {
+        case,
         loads,
         effort,
         loadgen,
@@ -78,7 +81,7 @@ pub(crate) fn run(
     let figures = match case.method() {
         Method::Work(unit) => bench.work(unit)?,
         Method::Mix => bench.mix()?,
-        Method::Flood => bench.flood()?,
+        Method::Beside(unit) => bench.beside(unit)?,
         Method::Idle => bench.idle()?,
         Method::Stall => bench.stall()?,
     };
@@ -99,6 +102,7 @@ const COMPANY: usize = 1;
 
 /// Everything of one run that stands ready.
 struct Bench<'a> {
+    case: Case,
     /// What is measured, and what runs beside it.
     loads: Vec<Load>,
     effort: Effort,
@@ -115,6 +119,7 @@ impl Bench<'_> {
         let mut clients = self.drive(MEASURED, window)?;
         let samples = self.samples(&mut clients)?;
         let count = clients.count()?;
+        self.check_tickets(&count)?;
         let rate = count.rate(unit);
         if rate <= 0.0 {
             return Err(clients.process.failure("clients did nothing"));
@@ -122,7 +127,11 @@ impl Bench<'_> {
         let mut figures = vec![(Metric::Rate, rate)];
         if self.proxy.process.is_some() {
             let (scale, _) = unit.cost_scale();
-            figures.push((Metric::Cost, share(&samples, window) / rate * scale));
+            let seconds = share(&samples, window) / rate;
+            figures.extend([
+                (Metric::Cost, seconds * scale),
+                (Metric::PerCore, seconds.recip()),
+            ]);
         }
         if let Some(latency) = &count.latency_us {
             figures.extend([(Metric::P50, latency.p50), (Metric::P99, latency.p99)]);
@@ -130,9 +139,26 @@ impl Bench<'_> {
         Ok(figures)
     }
 
+    /// Whole handshakes that were meant to be resumed, or the other way round, are another case's figures. A moment's run has too few
+    /// for shares.
+    fn check_tickets(&self, count: &Count) -> io::Result<()> {
+        let resumed = count.resumed();
+        let is_right = match (self.case, self.effort) {
+            (Case::TlsResumed, Effort::Smoke) => resumed > 0.0,
+            (Case::TlsResumed, Effort::Full { .. }) => resumed > 0.99,
+            (_, Effort::Smoke | Effort::Full { .. }) => resumed == 0.0,
+        };
+        if is_right {
+            return Ok(());
+        }
+        let percent = 100.0 * resumed;
+        let why = format!("{percent:.0} % of the handshakes were resumed");
+        Err(io::Error::other(why))
+    }
+
     /// What one kind of work is to another on the same proxy.
     fn mix(&self) -> io::Result<Vec<(Metric, f64)>> {
-        let (latency, beside, samples) = self.with_company()?;
+        let (latency, beside, samples) = self.with_company(Unit::Gigabyte)?;
         let mut figures = vec![
             (Metric::P50, latency.p50),
             (Metric::P99, latency.p99),
@@ -145,29 +171,29 @@ impl Bench<'_> {
         Ok(figures)
     }
 
-    /// What quiet connections notice of one that floods.
-    fn flood(&self) -> io::Result<Vec<(Metric, f64)>> {
+    /// What the first work notices of the second.
+    fn beside(&self, unit: Unit) -> io::Result<Vec<(Metric, f64)>> {
         let mut clients = self.drive(MEASURED, self.effort.window())?;
         self.samples(&mut clients)?;
         let alone = latency(&clients)?;
-        let (flooded, beside, _) = self.with_company()?;
+        let (disturbed, beside, _) = self.with_company(unit)?;
         Ok(vec![
             (Metric::P99Alone, alone.p99),
-            (Metric::P99, flooded.p99),
-            (Metric::Slowdown, flooded.p99 / alone.p99),
+            (Metric::P99, disturbed.p99),
+            (Metric::Slowdown, disturbed.p99 / alone.p99),
             (Metric::Beside, beside),
         ])
     }
 
     /// The measured work with the other one beside it, which begins while the first opens its connections and ends after
-    /// it: the first's latency, GB a second of the other.
-    fn with_company(&self) -> io::Result<(Latency, f64, Vec<Sample>)> {
+    /// it: the first's latency, units a second of the other.
+    fn with_company(&self, unit: Unit) -> io::Result<(Latency, f64, Vec<Sample>)> {
         let mut clients = self.drive(MEASURED, self.effort.window())?;
         let mut company = self.drive(COMPANY, UNTIL_ENDED)?;
         let samples = self.samples(&mut clients)?;
-        let beside = company.stop()?.rate(Unit::Gigabyte);
+        let beside = company.stop()?.rate(unit);
         if beside <= 0.0 {
-            return Err(company.process.failure("the bulk streams did nothing"));
+            return Err(company.process.failure("the work beside did nothing"));
         }
         Ok((latency(&clients)?, beside, samples))
     }

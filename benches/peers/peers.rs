@@ -1,5 +1,6 @@
 //! The peers: where each is found, what distinguishes it, and how it is started in front of its backends.
 
+use crate::certificate::Certificate;
 use crate::configs::{self, Mode, Route};
 use crate::process::{Place, Process, Scratch, free_addresses};
 use clap::ValueEnum;
@@ -157,7 +158,13 @@ impl Peer {
     }
 
     /// Starts it in front of the backends of each load and waits until it listens.
-    pub(crate) fn start(self, loads: &[Vec<SocketAddr>], scratch: &Scratch) -> io::Result<Proxy> {
+    /// With a certificate, clients have to speak TLS.
+    pub(crate) fn start(
+        self,
+        loads: &[Vec<SocketAddr>],
+        certificate: Option<&Certificate>,
+        scratch: &Scratch,
+    ) -> io::Result<Proxy> {
         if self == Self::Direct {
             return Ok(Proxy {
                 addresses: loads.iter().map(|backends| backends[0]).collect(),
@@ -168,7 +175,11 @@ impl Peer {
         let routes: Vec<_> = addresses
             .iter()
             .zip(loads)
-            .map(|(&listen, backends)| Route { listen, backends })
+            .map(|(&listen, backends)| Route {
+                listen,
+                backends,
+                certificate,
+            })
             .collect();
         let (program, args) = self.command(&routes, scratch)?;
         let mut process = Process::start(&self.to_string(), Place::Proxy, &program, args, scratch)?;
@@ -212,6 +223,7 @@ impl Peer {
                     Route {
                         listen,
                         backends: [backend],
+                        certificate: None,
                     },
                 ] = routes
                 else {

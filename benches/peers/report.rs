@@ -1,6 +1,6 @@
 //! The tables: medians, and the ratio of ringway to each peer within the same round with its spread.
 
-use crate::cases::{Case, Effort, Method, Metric};
+use crate::cases::{Case, Effort, Method, Metric, Unit};
 use crate::measure::Run;
 use crate::peers::Peer;
 use std::fmt::Write as _;
@@ -115,20 +115,24 @@ fn table(case: Case, peers: &[Peer], runs: &[Run]) -> String {
 
 fn column(case: Case, metric: Metric) -> String {
     let unit = match case.method() {
-        Method::Work(unit) => Some(unit),
-        Method::Mix | Method::Flood | Method::Idle | Method::Stall => None,
+        Method::Work(unit) | Method::Beside(unit) => Some(unit),
+        Method::Mix => Some(Unit::Gigabyte),
+        Method::Idle | Method::Stall => None,
     };
     match (metric, unit) {
         (Metric::Cost, Some(unit)) => format!("CPU {} per {}", unit.cost_scale().1, unit.name()),
         (Metric::Rate, Some(unit)) => format!("{} per s", unit.name()),
-        (Metric::Cost | Metric::Rate, None) => unreachable!("work has a unit"),
+        (Metric::PerCore, Some(unit)) => format!("{} per s and core", unit.name()),
+        (Metric::Beside, Some(unit)) => format!("{} per s beside", unit.name()),
+        (Metric::Cost | Metric::Rate | Metric::PerCore | Metric::Beside, None) => {
+            unreachable!("work has a unit")
+        }
         (Metric::P50, _) => "p50 µs".to_owned(),
         (Metric::P99, _) => "p99 µs".to_owned(),
         (Metric::IdleBytes, _) => "bytes per connection".to_owned(),
         (Metric::Cpu, _) => "% of one CPU".to_owned(),
-        (Metric::Beside, _) => "GB per s beside".to_owned(),
         (Metric::P99Alone, _) => "p99 µs alone".to_owned(),
-        (Metric::Slowdown, _) => "p99 flooded / alone".to_owned(),
+        (Metric::Slowdown, _) => "p99 in company / alone".to_owned(),
         (Metric::StallGrowth, _) => "growth, KiB".to_owned(),
     }
 }
