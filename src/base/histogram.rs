@@ -3,7 +3,7 @@
 //! [`Histogram`] belongs to one thread, as a [`Counter`](super::Counter) does; [`SharedHistogram`] to all of them. Both
 //! are read as a [`Distribution`], and distributions add up.
 
-use super::Counter;
+use super::{Counter, Tally};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -60,6 +60,12 @@ impl Histogram {
         self.nanos.add(nanos(took));
     }
 
+    /// Shows each bucket, and the sum, with a name that begins so.
+    pub fn each(&self, name: &str, see: &mut dyn FnMut(&str, &dyn Tally)) {
+        let counts = self.counts.each_ref().map(|count| count as &dyn Tally);
+        show(name, counts, &self.nanos, see);
+    }
+
     /// What it stands at. Taken while somebody records, it may lack the last one's time or count.
     pub fn read(&self) -> Distribution {
         Distribution {
@@ -74,6 +80,12 @@ impl SharedHistogram {
     pub fn add(&self, took: Duration) {
         self.counts[bucket(took)].fetch_add(1, Relaxed);
         self.nanos.fetch_add(nanos(took), Relaxed);
+    }
+
+    /// Shows each bucket, and the sum, with a name that begins so.
+    pub fn each(&self, name: &str, see: &mut dyn FnMut(&str, &dyn Tally)) {
+        let counts = self.counts.each_ref().map(|count| count as &dyn Tally);
+        show(name, counts, &self.nanos, see);
     }
 
     /// What it stands at, as of [`Histogram::read`].
@@ -144,6 +156,21 @@ impl std::iter::Sum for Distribution {
         all.for_each(|one| sum += one);
         sum
     }
+}
+
+/// Buckets are named by their bounds in microseconds: another version may have others.
+fn show(
+    name: &str,
+    counts: [&dyn Tally; BUCKETS],
+    nanos: &dyn Tally,
+    see: &mut dyn FnMut(&str, &dyn Tally),
+) {
+    let bounds = BOUNDS.iter().map(|bound| bound.as_micros().to_string());
+    let bounds = bounds.chain(["more".to_owned()]);
+    for (bound, count) in bounds.zip(counts) {
+        see(&format!("{name}.{bound}"), count);
+    }
+    see(&format!("{name}.nanos"), nanos);
 }
 
 fn bucket(took: Duration) -> usize {

@@ -259,7 +259,7 @@ impl Connection {
             self.told.get_or_insert_default().peeked = peeked;
         }
         let took = cx.now.since(self.started);
-        self.tally.peeks.add(took);
+        self.meter.peeks.add(took);
         if let Some(told) = &mut self.told {
             told.took = took;
         }
@@ -412,7 +412,7 @@ impl Connection {
             traffic,
             cx.now,
         );
-        let verdict = pair.start(begin_up, begin_down, self.key, &self.tally, cx);
+        let verdict = pair.start(begin_up, begin_down, self.key, &self.meter, cx);
         self.state = State::Relaying(pair);
         self.on_verdict(verdict, cx);
     }

@@ -22,17 +22,17 @@ mod glance;
 mod greet;
 mod introduce;
 mod leave;
+mod meter;
 mod outcome;
 mod pair;
 mod secure;
 mod shake;
-mod tally;
 
 pub use admission::{Household, Households, Rejection, admit};
 pub use glance::Glance;
 pub use greet::Peeked;
+pub use meter::{Meter, Ways};
 pub use outcome::{Cause, Outcome, Phase};
-pub use tally::{Tally, Ways};
 
 use crate::base::{Key, Wheel};
 use crate::config::Listener;
@@ -127,7 +127,7 @@ pub struct Connection {
     /// Whether it is counted at its backend: dialed, or relayed to.
     seated: bool,
     /// Where its worker counts for its listener.
-    tally: Arc<Tally>,
+    meter: Arc<Meter>,
     state: State,
 }
 
@@ -200,7 +200,7 @@ pub struct Accepted {
     /// Whether it is counted among its household.
     pub counted: bool,
     /// Where its worker counts for its listener.
-    pub tally: Arc<Tally>,
+    pub meter: Arc<Meter>,
 }
 
 impl Connection {
@@ -213,7 +213,7 @@ impl Connection {
             sock,
             peer,
             counted,
-            tally,
+            meter,
         } = accepted;
         let client = Client::new(sock);
         let (state, target) = match site.rules.upstream {
@@ -238,7 +238,7 @@ impl Connection {
             counted,
             target,
             seated: false,
-            tally,
+            meter,
             state,
         }
     }
@@ -290,7 +290,7 @@ impl Connection {
     #[inline]
     pub fn on_event(&mut self, lane: Lane, event: Event, cx: &mut Cx<'_>) {
         if let State::Relaying(pair) = &mut self.state {
-            let verdict = pair.on_event(self.key, lane, event, &self.tally, cx);
+            let verdict = pair.on_event(self.key, lane, event, &self.meter, cx);
             self.on_verdict(verdict, cx);
         } else {
             self.on_rare_event(lane, event, cx);
@@ -306,7 +306,7 @@ impl Connection {
             }
             State::Closing(close) => {
                 let pair = &mut close.pair;
-                pair.on_event_while_closing(self.key, lane, event, &self.tally, cx);
+                pair.on_event_while_closing(self.key, lane, event, &self.meter, cx);
                 self.join(cx);
             }
             State::Relaying(_) => unreachable!("the caller's"),

@@ -1,6 +1,6 @@
 //! A client and its backend, relayed: two halves, and who ended what.
 
-use super::{Cause, Cx, Glance, Outcome, Phase, Side, Summary, Tally};
+use super::{Cause, Cx, Glance, Meter, Outcome, Phase, Side, Summary};
 use crate::base::{Counter, Key};
 use crate::config::Listener;
 use crate::relay::{self, Begin, Failure, Half, Session, Step};
@@ -126,11 +126,11 @@ impl Pair {
         up: Begin,
         down: Begin,
         key: Key,
-        tally: &Tally,
+        meter: &Meter,
         cx: &mut Cx<'_>,
     ) -> Verdict {
-        self.count(Side::Client, up.given, tally);
-        self.count(Side::Backend, down.given, tally);
+        self.count(Side::Client, up.given, meter);
+        self.count(Side::Backend, down.given, meter);
         let (half, mut relay) = self.half(Side::Client, key, cx);
         let from_client = half.start(up, &mut relay);
         let (half, mut relay) = self.half(Side::Backend, key, cx);
@@ -155,13 +155,13 @@ impl Pair {
         key: Key,
         lane: Lane,
         event: Event,
-        tally: &Tally,
+        meter: &Meter,
         cx: &mut Cx<'_>,
     ) -> Verdict {
         if let Event::Unsent { bytes } = event {
             return self.on_unsent(bytes);
         }
-        let (source, step) = self.step(key, lane, event, tally, cx);
+        let (source, step) = self.step(key, lane, event, meter, cx);
         if self.is_tls() {
             self.flush(source, key, cx);
         }
@@ -203,11 +203,11 @@ impl Pair {
         key: Key,
         lane: Lane,
         event: Event,
-        tally: &Tally,
+        meter: &Meter,
         cx: &mut Cx<'_>,
     ) {
         if !matches!(event, Event::Unsent { .. }) {
-            self.step(key, lane, event, tally, cx);
+            self.step(key, lane, event, meter, cx);
         }
     }
 
@@ -384,7 +384,7 @@ impl Pair {
         key: Key,
         lane: Lane,
         event: Event,
-        tally: &Tally,
+        meter: &Meter,
         cx: &mut Cx<'_>,
     ) -> (Side, Step) {
         let side = Side::of(lane);
@@ -401,7 +401,7 @@ impl Pair {
                 let before = half.read();
                 let step = half.on_received(result, more, nonempty, &mut relay);
                 let read = half.read() - before;
-                self.count(side, read, tally);
+                self.count(side, read, meter);
                 (side, step)
             }
             Event::Sent { result, rest } => {
@@ -421,7 +421,7 @@ impl Pair {
                 if taken + given > 0 {
                     self.touch(cx.now);
                 }
-                tally.of(side).spliced.add(taken.into());
+                meter.of(side).spliced.add(taken.into());
                 self.traffic(side).add(taken.into());
                 let (half, mut relay) = self.half(side, key, cx);
                 (side, half.on_spliced(taken, held, stop, &mut relay))
@@ -437,8 +437,8 @@ impl Pair {
 
     /// Counts bytes that a source gave to the worker.
     #[inline]
-    fn count(&self, source: Side, bytes: u64, tally: &Tally) {
-        let ways = tally.of(source);
+    fn count(&self, source: Side, bytes: u64, meter: &Meter) {
+        let ways = meter.of(source);
         if self.is_tls() {
             ways.sealed.add(bytes);
         } else {

@@ -1,8 +1,9 @@
 //! What control does about backends: has them probed, tells workers when one goes down, and says in the log when failed
 //! dials took one out or brought one back.
 
-use super::probe::{self, Id, OnChange, ProbeView, Prober, ProxyHeader, Target, Tls, Watch};
+use super::probe::{self, Id, OnChange, ProbeView, Prober, ProxyHeader, Target, Tls};
 use super::state::State;
+use super::watches::Watches;
 use crate::config::{
     AdminState, Backend, Exchange, HttpRequest, OnDown, Probe, SendProxy, Status,
     Upstream as Settings,
@@ -25,27 +26,6 @@ use tokio::sync::Notify;
 
 /// How often it is looked whether dials took a backend out. The log is for people; workers act at once.
 const LOOK: Duration = Duration::from_millis(250);
-
-/// What is known of each backend that is probed, by the names of its upstream and its own.
-#[derive(Default, Debug)]
-pub(super) struct Watches(RefCell<HashMap<(String, String), Arc<Watch>>>);
-
-impl Watches {
-    /// What is known of a backend; `None` if it is not probed.
-    pub(super) fn view(&self, upstream: &str, backend: &str) -> Option<ProbeView> {
-        let watches = self.0.borrow();
-        let watch = watches.get(&(upstream.to_owned(), backend.to_owned()))?;
-        Some(watch.view())
-    }
-
-    fn set(&self, target: (String, String), watch: Option<Arc<Watch>>) {
-        let mut watches = self.0.borrow_mut();
-        match watch {
-            Some(watch) => watches.insert(target, watch),
-            None => watches.remove(&target),
-        };
-    }
-}
 
 /// What is shared with whoever changes what the proxy goes by.
 #[derive(Clone, Debug)]
@@ -85,17 +65,18 @@ async fn follow(prober: &Prober, shared: &Shared) -> Infallible {
             let stays = wanted.get(names).is_some_and(|it| it.is_probed_as(target));
             if !stays {
                 prober.remove(*id);
-                shared.watches.set(names.clone(), None);
+                shared.watches.set(names, None);
             }
             stays
         });
         for (names, target) in wanted {
             if let Entry::Vacant(place) = known.entry(names) {
                 let (id, watch) = prober.add(target.clone());
-                shared.watches.set(place.key().clone(), Some(watch));
+                shared.watches.set(place.key(), Some(watch));
                 place.insert((target, id));
             }
         }
+        shared.watches.forget_others(&shared.state.borrow());
         shared.changed.notified().await;
     }
 }
@@ -299,7 +280,8 @@ impl Dials {
         };
         let before = std::mem::replace(self, latest);
         let (upstream, name) = (&**backend.upstream(), backend.name());
-        if latest.ejections != before.ejections {
+        // Those of a process before this one are counted too, and it has said so.
+        if latest.ejections != before.ejections && latest.is_out {
             let settings = state.upstream(upstream).map(Upstream::settings);
             tracing::warn!(
                 upstream,

@@ -3,7 +3,7 @@
 use super::Proxy;
 use super::view::View;
 use crate::ring::Time;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -20,7 +20,7 @@ const SAMPLES_MAX: usize = 180;
 pub(super) struct History(RefCell<VecDeque<Sample>>);
 
 /// One interval.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Sample {
     /// Open at its end.
     pub(super) connections: u64,
@@ -61,6 +61,15 @@ impl History {
     /// Everything that is remembered, oldest first.
     pub(super) fn samples(&self) -> Vec<Sample> {
         self.0.borrow().iter().cloned().collect()
+    }
+
+    /// Begins with what another process remembers, as long as there is room for it.
+    pub(super) fn begin_with(&self, older: Vec<Sample>) {
+        let mut samples = self.0.borrow_mut();
+        let room = SAMPLES_MAX - samples.len();
+        for sample in older.into_iter().rev().take(room) {
+            samples.push_front(sample);
+        }
     }
 
     fn add(&self, sample: Sample) {
@@ -149,6 +158,18 @@ mod tests {
     fn an_interval_without_a_dial_has_no_latency() {
         assert_eq!(totals(14, 3).since(&totals(10, 3), 7).connect_us, None);
         assert_eq!(totals(14, 3).since(&totals(10, 4), 7).connect_us, None);
+    }
+
+    #[test]
+    fn what_another_process_remembers_comes_first() {
+        let history = History::default();
+        let sample = |connections| totals(14, 5).since(&totals(10, 3), connections);
+        history.add(sample(3));
+        history.begin_with(vec![sample(1), sample(2)]);
+        let all = || history.samples().into_iter().map(|it| it.connections);
+        assert!(all().eq([1, 2, 3]));
+        history.begin_with((0..2 * 180).map(sample).collect());
+        assert_eq!((all().len(), all().next()), (SAMPLES_MAX, Some(183)));
     }
 
     #[test]

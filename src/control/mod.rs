@@ -4,6 +4,7 @@
 mod access_log;
 mod admin;
 mod backends;
+mod bequest;
 mod certificates;
 pub mod command;
 pub(crate) mod cpus;
@@ -26,9 +27,11 @@ mod serve;
 mod signals;
 mod state;
 pub mod status_page;
+mod store;
 pub mod systemd;
 mod upgrade;
 pub mod view;
+mod watches;
 
 pub use admin::{Admin, NoAdmin};
 pub use map::map;

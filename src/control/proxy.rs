@@ -2,6 +2,7 @@
 
 mod apply;
 mod change;
+mod inherit;
 mod look;
 
 use super::access_log::AccessLog;
@@ -12,6 +13,7 @@ use super::pulse::{self, Pulse};
 use super::reload::Reloads;
 use super::resolve::Names;
 use super::state::{self, Door, Share, State};
+use super::store::Store;
 use super::systemd::Systemd;
 use super::view::Phase;
 use super::{certificates, cpus, limits};
@@ -20,6 +22,7 @@ use crate::ring::{RecvMode, SetupError, Time, Uring, UringConfig, recv_mode};
 use crate::tls::{Material, Mistakes};
 use crate::upstream::Snapshot;
 use crate::worker::{self, Board, Handover, Life, Limits, Mailbox, Post, Setup, Stats, Worker};
+use inherit::Inheritance;
 use socket2::SockRef;
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -70,6 +73,8 @@ pub struct Proxy {
     /// Held while what it goes by is changed.
     changing: tokio::sync::Mutex<()>,
     pub(super) reloads: Cell<Reloads>,
+    inherited: Inheritance,
+    store: Store,
     began: Time,
 }
 
@@ -88,9 +93,11 @@ impl Proxy {
     pub(super) fn start_on(
         config: Config,
         tls: Material,
-        passed: Passed,
+        mut passed: Passed,
     ) -> Result<Self, StartError> {
         let began = Time::read_clock();
+        let inherited = Inheritance::of(passed.take_predecessor());
+        let store = Store::with(passed.addresses());
         let recv = recv_mode()?;
         let (names, config) = Names::start(config)?;
         let config = Arc::new(config);
@@ -128,8 +135,11 @@ impl Proxy {
             phase: Cell::new(Phase::Serving),
             changing: tokio::sync::Mutex::default(),
             reloads: Cell::default(),
+            inherited,
+            store,
             began,
         };
+        proxy.begin_with_inheritance();
         let (ready, started) = mpsc::channel();
         for ((share, mailbox), number) in shares.into_iter().zip(mailboxes).zip(0..) {
             let (board, posts) = (Arc::clone(&proxy.board), proxy.shared.posts.clone());
@@ -148,14 +158,22 @@ impl Proxy {
             proxy.spawn(cpu, share, setup, ready.clone(), done.clone())?;
         }
         drop(ready);
+        proxy.when_all_have(&started)
+    }
+
+    /// Waits until all workers have started, or ends those that have.
+    fn when_all_have(
+        mut self,
+        started: &mpsc::Receiver<Result<Thread, StartError>>,
+    ) -> Result<Self, StartError> {
         match started.iter().collect::<Result<_, _>>() {
             Ok(started) => {
-                proxy.started = started;
-                Ok(proxy)
+                self.started = started;
+                Ok(self)
             }
             Err(error) => {
-                proxy.drain(Duration::ZERO, Duration::ZERO);
-                proxy.join();
+                self.drain(Duration::ZERO, Duration::ZERO);
+                self.join();
                 Err(error)
             }
         }
@@ -205,6 +223,16 @@ impl Proxy {
             pid = std::process::id(),
             "ready"
         );
+    }
+
+    /// Has the service manager keep a copy of what listens now, for after a crash.
+    pub(super) fn store_sockets(&self, systemd: &Systemd) {
+        self.store.follow(&self.shared.state.borrow(), systemd);
+    }
+
+    /// Has it keep none any more.
+    pub(super) fn unstore_sockets(&self, systemd: &Systemd) {
+        self.store.clear(systemd);
     }
 
     /// Every listener's name and addresses in one line.
@@ -322,7 +350,13 @@ fn bind(
     let mut doors = Vec::new();
     for (rules, number) in config.listeners.iter().zip(0..) {
         for &wanted in &rules.listen {
-            let door = open(rules, (number, wanted), cpus, passed.take(wanted), false)?;
+            let door = open(
+                rules,
+                (number, wanted),
+                cpus,
+                passed.take(&rules.name, wanted),
+                false,
+            )?;
             door.share_out(doors.len(), &mut shares)
                 .map_err(|e| refused(&rules.name, wanted, &e))?;
             doors.push(door);

@@ -3,6 +3,7 @@
 
 use super::Proxy;
 use super::admin::Admin;
+use super::bequest::Heir;
 use super::command::{self, Answer, Asked, Command, Kind, Refusal};
 use super::history::History;
 use super::reload::Source;
@@ -71,7 +72,10 @@ async fn attend(
     systemd.ready(&format!("serving {}", proxy.listening()));
     upgrade::tell_predecessor();
     let relieved = Notify::new();
+    proxy.store_sockets(systemd);
     let answering = async {
+        // Else somebody who asked the process before would see counters go back.
+        proxy.predecessor_retires().await;
         if let Some(admin) = admin {
             tokio::select! {
                 never = admin.serve(proxy, &history, &orders) => match never {},
@@ -86,7 +90,8 @@ async fn attend(
         program,
         admin,
         relieved: &relieved,
-        successor: None,
+        history: &history,
+        succession: Succession::None,
     });
     tokio::select! {
         end = course.run(&mut signals, queue) => Ok(end),
@@ -97,6 +102,7 @@ async fn attend(
         never = proxy.watch_names() => match never {},
         never = proxy.watch_ports() => match never {},
         never = history.watch(proxy) => match never {},
+        never = proxy.follow_predecessor(&history) => match never {},
         never = answering => match never {},
     }
 }
@@ -158,8 +164,21 @@ struct Upgrades<'a> {
     admin: Option<&'a Admin>,
     /// Told when it has.
     relieved: &'a Notify,
-    /// The next process, while it starts.
-    successor: Option<Successor>,
+    history: &'a History,
+    succession: Succession,
+}
+
+/// Whether another process takes over.
+enum Succession {
+    None,
+    /// It starts.
+    Coming(Successor),
+    /// It has, and is told what this one still counts.
+    Over {
+        heir: Heir,
+        /// This process waits no longer for the one before it, whose account it passes on.
+        until: Time,
+    },
 }
 
 impl<'a> Course<'a> {
@@ -176,6 +195,7 @@ impl<'a> Course<'a> {
     async fn run(&mut self, signals: &mut Signals, mut orders: Receiver<Asked>) -> End {
         loop {
             let leaves = self.leaves_in();
+            let others = self.waits_for_others();
             let progress = sleep(self.is_draining().then_some(PROGRESS));
             tokio::select! {
                 wish = signals.next() => match wish {
@@ -196,7 +216,10 @@ impl<'a> Course<'a> {
                 }
                 served = serves(&mut self.upgrades) => self.on_successor(served).await,
                 () = sleep(leaves) => self.on_left(),
-                () = self.proxy.finished() => return End::Drained,
+                () = finished(self.proxy, others) => {
+                    self.leave_all();
+                    return End::Drained;
+                }
                 () = progress => self.tell_progress(),
             }
         }
@@ -233,13 +256,30 @@ impl<'a> Course<'a> {
     async fn reload(&self) -> Answer {
         self.systemd.reloading(Time::read_clock());
         let outcome = self.proxy.reload(self.source).await;
+        self.proxy.store_sockets(self.systemd);
         self.systemd
             .ready(&format!("serving {}", self.proxy.listening()));
         outcome.map_err(|mistakes| Refusal::new(Kind::Wrong, mistakes))
     }
 
-    /// Has `systemctl status` show how far the drain is.
+    /// Tells the next process everything, for the last time.
+    fn leave_all(&mut self) {
+        let Some(upgrades) = &mut self.upgrades else {
+            return;
+        };
+        let over = std::mem::replace(&mut upgrades.succession, Succession::None);
+        if let Succession::Over { heir, .. } = over {
+            heir.tell_last(&self.proxy.deed(upgrades.history, true));
+        }
+    }
+
+    /// Has `systemctl status` show how far the drain is, or tells the next process.
     fn tell_progress(&self) {
+        if let Some(upgrades) = &self.upgrades
+            && let Succession::Over { heir, .. } = &upgrades.succession
+        {
+            return heir.tell(&self.proxy.deed(upgrades.history, true));
+        }
         let open = self.proxy.open();
         self.systemd
             .status(&format!("draining, open connections: {open}"));
@@ -297,6 +337,9 @@ impl<'a> Course<'a> {
     }
 
     fn close(&self) {
+        if self.is_last() {
+            self.proxy.unstore_sockets(self.systemd);
+        }
         let config = self.proxy.config();
         let process = &config.process;
         let (over, deadline) = (process.drain_over, process.drain_deadline);
@@ -307,19 +350,25 @@ impl<'a> Course<'a> {
         }
     }
 
+    /// Whether nobody listens in place of this process when it does not.
+    fn is_last(&self) -> bool {
+        let succession = self.upgrades.as_ref().map(|it| &it.succession);
+        !matches!(succession, Some(Succession::Over { .. }))
+    }
+
     /// Starts this program anew, whatever is at its path now.
     fn begin_upgrade(&mut self) {
         let is_draining = self.is_draining();
         let Some(upgrades) = &mut self.upgrades else {
             return tracing::warn!("SIGUSR2 ignored: this is no `ringway run`");
         };
-        if is_draining || upgrades.successor.is_some() {
+        if is_draining || !matches!(upgrades.succession, Succession::None) {
             return tracing::warn!("SIGUSR2 ignored: draining, or an upgrade is under way");
         }
         match upgrades.start(self.proxy) {
             Ok(successor) => {
                 tracing::info!("upgrading: the next process starts");
-                upgrades.successor = Some(successor);
+                upgrades.succession = Succession::Coming(successor);
             }
             Err(e) => tracing::error!("cannot start the next process: {e}; this one goes on"),
         }
@@ -328,17 +377,26 @@ impl<'a> Course<'a> {
     /// The next process serves, or never will.
     async fn on_successor(&mut self, served: Result<u32, String>) {
         let upgrades = self.upgrades.as_mut().expect("somebody was waited for");
-        upgrades.successor = None;
-        let pid = match served {
-            Ok(pid) => pid,
-            Err(why) => {
+        let coming = std::mem::replace(&mut upgrades.succession, Succession::None);
+        let (pid, successor) = match (served, coming) {
+            (Ok(pid), Succession::Coming(successor)) => (pid, successor),
+            (Err(why), _) => {
                 let message = "the next process does not take over";
                 return tracing::error!("{message}: {why}; this one goes on");
+            }
+            (Ok(_), Succession::None | Succession::Over { .. }) => {
+                unreachable!("only one that comes is waited for")
             }
         };
         tracing::info!(pid, "upgraded: the next process serves, this one drains");
         self.systemd.succeeded_by(pid);
         upgrades.relieved.notify_one();
+        // The admin address is left before what is counted is told: whoever asks the next one sees no less.
+        tokio::task::yield_now().await;
+        let heir = successor.into_heir();
+        heir.tell(&self.proxy.deed(upgrades.history, true));
+        let until = Time::read_clock() + self.proxy.config().process.drain_deadline;
+        upgrades.succession = Succession::Over { heir, until };
         self.proxy.stop_accepting().await;
         say_draining(self.proxy);
         self.proxy.leave();
@@ -352,10 +410,20 @@ impl<'a> Course<'a> {
             return Err(Refusal::new(Kind::Conflict, message));
         }
         self.proxy.resume().await?;
+        self.proxy.store_sockets(self.systemd);
         self.stage = Stage::Serving;
         self.systemd
             .status(&format!("serving {}", self.proxy.listening()));
         Ok("serving".to_owned())
+    }
+
+    /// How long this process, when its own connections are gone, waits for the one before it: it passes on what that one
+    /// counts.
+    fn waits_for_others(&self) -> Option<Time> {
+        match &self.upgrades.as_ref()?.succession {
+            Succession::Over { until, .. } => Some(*until),
+            Succession::None | Succession::Coming(_) => None,
+        }
     }
 
     fn leaves_in(&self) -> Option<Duration> {
@@ -375,15 +443,23 @@ impl Upgrades<'_> {
         if let (Some(admin), Some(settings)) = (self.admin, &config.admin) {
             sockets.extend(admin.copy(settings)?);
         }
-        program.start(sockets)
+        program.start(sockets, &proxy.deed(self.history, false))
     }
 }
 
 /// Waits for what becomes of a successor, if there is one.
 async fn serves(upgrades: &mut Option<Upgrades<'_>>) -> Result<u32, String> {
-    match upgrades.as_mut().and_then(|it| it.successor.as_mut()) {
-        Some(successor) => successor.serves().await,
-        None => std::future::pending().await,
+    match upgrades.as_mut().map(|it| &mut it.succession) {
+        Some(Succession::Coming(successor)) => successor.serves().await,
+        Some(Succession::None | Succession::Over { .. }) | None => std::future::pending().await,
+    }
+}
+
+/// Waits until no connection is left, and the process before this one is gone or until then.
+async fn finished(proxy: &Proxy, others: Option<Time>) {
+    proxy.finished().await;
+    if let Some(until) = others {
+        proxy.predecessor_ends(until).await;
     }
 }
 

@@ -5,12 +5,13 @@
 //! description.
 
 use crate::ring::Time;
+use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 use std::env;
 use std::ffi::OsStr;
-use std::io;
-use std::os::linux::net::SocketAddrExt;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 /// How long a busy systemd may keep this thread from sending. It answers within milliseconds.
@@ -19,11 +20,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// What a stop may take beyond the drain's own deadline before systemd kills.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 
+/// Descriptors of one message (SCM_MAX_FD of unix(7)).
+const DESCRIPTORS_MAX: usize = 253;
+
 /// The way to systemd, or to whatever else speaks its protocol. Sending never fails the caller: who does not listen does
 /// not need to know.
 #[derive(Debug, Default)]
 pub struct Systemd {
-    to: Option<(UnixDatagram, SocketAddr)>,
+    to: Option<(UnixDatagram, UnixAddr)>,
     watchdog: Option<Duration>,
 }
 
@@ -74,6 +78,19 @@ impl Systemd {
         self.send(&format!("MAINPID={pid}"));
     }
 
+    /// Keeps copies of these for the next process of the service, under a name, as far as FileDescriptorStoreMax= of the
+    /// unit goes. Of what it has already it keeps one.
+    pub(super) fn keep(&self, name: &str, descriptors: &[BorrowedFd<'_>]) {
+        for some in descriptors.chunks(DESCRIPTORS_MAX) {
+            self.send_with(&format!("FDSTORE=1\nFDNAME={name}"), some);
+        }
+    }
+
+    /// Closes what it has kept under this name.
+    pub(super) fn forget(&self, name: &str) {
+        self.send(&format!("FDSTOREREMOVE=1\nFDNAME={name}"));
+    }
+
     /// What `systemctl status` shows from now on.
     pub fn status(&self, status: &str) {
         self.send(&format!("STATUS={status}"));
@@ -85,16 +102,25 @@ impl Systemd {
     }
 
     fn send(&self, message: &str) {
+        self.send_with(message, &[]);
+    }
+
+    fn send_with(&self, message: &str, descriptors: &[BorrowedFd<'_>]) {
         let Some((socket, to)) = &self.to else {
             return;
         };
-        if let Err(e) = socket.send_to_addr(message.as_bytes(), to) {
+        let numbers: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&numbers)];
+        let rights = if numbers.is_empty() { &[][..] } else { &rights };
+        let text = [IoSlice::new(message.as_bytes())];
+        let (from, flags) = (socket.as_raw_fd(), MsgFlags::MSG_NOSIGNAL);
+        if let Err(e) = sendmsg(from, &text, rights, flags, Some(to)) {
             tracing::debug!("systemd does not hear {message:?}: {e}");
         }
     }
 }
 
-fn reach(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
+fn reach(name: &OsStr) -> io::Result<(UnixDatagram, UnixAddr)> {
     let to = address(name)?;
     let socket = UnixDatagram::unbound()?;
     socket.set_write_timeout(Some(PATIENCE))?;
@@ -102,11 +128,11 @@ fn reach(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
 }
 
 /// A path, or an abstract name after `@`.
-fn address(name: &OsStr) -> io::Result<SocketAddr> {
-    match name.as_bytes().strip_prefix(b"@") {
-        Some(abstract_name) => SocketAddr::from_abstract_name(abstract_name),
-        None => SocketAddr::from_pathname(name),
-    }
+fn address(name: &OsStr) -> io::Result<UnixAddr> {
+    Ok(match name.as_bytes().strip_prefix(b"@") {
+        Some(abstract_name) => UnixAddr::new_abstract(abstract_name)?,
+        None => UnixAddr::new(name.as_bytes())?,
+    })
 }
 
 /// The time within which the process `me` has to be heard of, as sd_watchdog_enabled(3) reads it.
@@ -119,6 +145,7 @@ fn watchdog(micros: Option<&str>, pid: Option<&str>, me: u32) -> Option<Duration
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
     use tempfile::TempDir;
 
     /// A proxy's end and systemd's.
@@ -184,8 +211,8 @@ mod tests {
     #[test]
     fn a_name_after_an_at_sign_is_abstract() {
         let name = address(OsStr::new("@ringway/notify")).unwrap();
-        assert_eq!(name.as_abstract_name(), Some(&b"ringway/notify"[..]));
+        assert_eq!(name.as_abstract(), Some(&b"ringway/notify"[..]));
         let path = address(OsStr::new("/run/systemd/notify")).unwrap();
-        assert!(path.as_pathname().is_some());
+        assert_eq!(path.path(), Some(Path::new("/run/systemd/notify")));
     }
 }

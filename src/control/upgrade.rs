@@ -3,16 +3,16 @@
 //! The program is started anew from its path, with the same arguments, and gets every listening socket: the same
 //! sockets, so that whoever waits in their queues stays there. When it serves it says so on a socket that this process
 //! named to it; only then does this one stop accepting, and drain. If it does not come to that, this process goes on as if
-//! nothing had been.
+//! nothing had been. On another socket, which the next process is born with, goes the [bequest](super::bequest).
 
-use super::passed::WANTED;
+use super::bequest::{self, Deed, Heir};
+use super::passed::{BEQUEST, NAMES, WANTED};
 use crate::ring::Time;
 use command_fds::{CommandFdExt, FdMapping};
 use std::env;
 use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram};
@@ -43,6 +43,7 @@ pub(super) struct Successor {
     child: Child,
     word: net::UnixDatagram,
     until: Time,
+    heir: Heir,
 }
 
 impl Program {
@@ -57,30 +58,39 @@ impl Program {
         })
     }
 
-    /// Starts it with these listening sockets, each with the address that the configuration has for it.
+    /// Starts it with these listening sockets, each with its [`label`](super::passed::label), and tells it what it goes
+    /// on from.
     ///
     /// # Errors
     /// What the system refused.
     ///
     /// # Panics
     /// Outside of a runtime.
-    pub(super) fn start(&self, sockets: Vec<(SocketAddr, OwnedFd)>) -> io::Result<Successor> {
+    pub(super) fn start(
+        &self,
+        mut sockets: Vec<(String, OwnedFd)>,
+        deed: &Deed,
+    ) -> io::Result<Successor> {
         let now = Time::read_clock();
         let name = format!("ringway-{}-{:016x}", std::process::id(), secret());
         let word = UnixDatagram::bind_addr(&UnixAddr::from_abstract_name(&name)?)?;
         word.set_nonblocking(true)?;
-        let wanted: Vec<_> = sockets.iter().map(|(at, _)| at.to_string()).collect();
+        let (heir, theirs) = bequest::pair()?;
+        heir.tell(deed);
+        sockets.push((BEQUEST.to_owned(), theirs.into()));
+        let (labels, descriptors): (Vec<_>, Vec<_>) = sockets.into_iter().unzip();
         let mut command = Command::new(&self.path);
         command
             .args(&self.arguments)
             .env(READY, &name)
-            .env(WANTED, wanted.join(","))
-            .env("LISTEN_FDS", sockets.len().to_string())
-            // These name this process, and the next one would think that it is not meant.
+            .env(WANTED, labels.join(","))
+            .env("LISTEN_FDS", descriptors.len().to_string())
+            // These name this process or what it was passed, and the next one would think that they are not meant for it.
             .env_remove("LISTEN_PID")
+            .env_remove(NAMES)
             .env_remove("WATCHDOG_PID");
-        let numbered = sockets.into_iter().zip(3..);
-        let mappings = numbered.map(|((_, parent_fd), child_fd)| FdMapping {
+        let numbered = descriptors.into_iter().zip(3..);
+        let mappings = numbered.map(|(parent_fd, child_fd)| FdMapping {
             parent_fd,
             child_fd,
         });
@@ -90,6 +100,7 @@ impl Program {
             child: command.spawn()?,
             word: net::UnixDatagram::from_std(word)?,
             until: now + PATIENCE,
+            heir,
         })
     }
 }
@@ -125,6 +136,11 @@ impl Successor {
                 Err(e) => return Err(self.give_up(&format!("it cannot be watched: {e}"))),
             }
         }
+    }
+
+    /// The way to tell it what this process still counts.
+    pub(super) fn into_heir(self) -> Heir {
+        self.heir
     }
 
     fn give_up(&mut self, why: &str) -> String {

@@ -65,6 +65,10 @@ pub struct View {
     pub open: u64,
     /// The most of them that there can be.
     pub open_max: u64,
+    /// Those of processes that this one took over from, which drain.
+    pub open_before: u64,
+    /// What those have counted.
+    pub before: Arc<Stats>,
     /// One for each worker.
     pub workers: Vec<WorkerView>,
     /// One for each of the configuration's listeners.
@@ -178,9 +182,14 @@ impl View {
         })
     }
 
-    /// A sum over all workers' counters.
+    /// Each worker's counters, and those of the processes that this one took over from.
+    pub fn counters(&self) -> impl Iterator<Item = &Stats> {
+        let workers = self.workers.iter().map(|worker| &worker.stats);
+        workers.chain([&self.before]).map(Arc::as_ref)
+    }
+
+    /// A sum over all of them.
     pub fn total(&self, counted: impl Fn(&Stats) -> u64) -> u64 {
-        let each = self.workers.iter().map(|worker| counted(&worker.stats));
-        each.fold(0, u64::wrapping_add)
+        self.counters().map(counted).fold(0, u64::wrapping_add)
     }
 }

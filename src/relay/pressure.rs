@@ -1,7 +1,7 @@
 //! How many directions wait for a slow reader, and for how long altogether. Back-pressure is a state that may last for
 //! hours, so nothing is measured per connection: a worker multiplies how many waited with how long its turn took.
 
-use crate::base::{Counter, Gauge};
+use crate::base::{Counted, Counter, Gauge, Tally};
 use crate::ring::Lane;
 use std::time::Duration;
 
@@ -41,6 +41,15 @@ impl Pressure {
 
     pub(super) fn end(&self, source: Lane) {
         self.held[place(source)].sub(1);
+    }
+}
+
+impl Counted for Pressure {
+    fn each(&self, see: &mut dyn FnMut(&str, &dyn Tally)) {
+        see("backpressure_nanos.up", &self.nanos[place(Lane::A)]);
+        see("backpressure_nanos.down", &self.nanos[place(Lane::B)]);
+        see("no_buffer", &self.no_buffer);
+        see("no_pipe", &self.no_pipe);
     }
 }
 

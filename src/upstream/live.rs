@@ -8,7 +8,7 @@
 use super::health::State;
 use super::traffic::{Ledger, Traffic};
 use crate::balance::SlowStart;
-use crate::base::{Distribution, SharedHistogram};
+use crate::base::{Counted, Distribution, SharedHistogram, Tally};
 use crate::config::{AdminState, Backend, InitialHealth, Upstream};
 use crate::ring::Time;
 use std::sync::Arc;
@@ -126,6 +126,8 @@ pub struct Member {
     upstream: Arc<str>,
     name: Box<str>,
     open: AtomicU64,
+    /// Connections that processes before this one still have open to it.
+    elsewhere: AtomicU64,
     /// Seats; 0 is any number.
     most: AtomicU64,
     opened: AtomicU64,
@@ -254,6 +256,16 @@ impl Member {
         self.open.load(Relaxed)
     }
 
+    /// The same together with those that processes before this one still have: how loaded it is.
+    pub fn load(&self) -> u64 {
+        self.open() + self.elsewhere.load(Relaxed)
+    }
+
+    /// So many are open to it from processes before this one.
+    pub fn set_elsewhere(&self, open: u64) {
+        self.elsewhere.store(open, Relaxed);
+    }
+
     /// Connections that were ever dialed to it.
     pub fn opened(&self) -> u64 {
         self.opened.load(Relaxed)
@@ -371,6 +383,17 @@ impl Member {
         is_news
     }
 
+    /// What another process found out about it before this one began: what its probes said, if it was probed, and for
+    /// how long it is still out.
+    pub fn begin_with(&self, probed: Option<State>, out_for: Duration, now: Time) {
+        if let Some(state) = probed {
+            self.down.store(state == State::Down, Relaxed);
+        }
+        if !out_for.is_zero() {
+            self.out_until.store((now + out_for).as_nanos(), Relaxed);
+        }
+    }
+
     /// What the operator wants.
     pub fn set_admin(&self, admin: AdminState) {
         self.admin.store(code(admin), Relaxed);
@@ -400,7 +423,7 @@ impl Member {
 
     fn is_full(&self, open: u64) -> bool {
         let most = self.most.load(Relaxed);
-        most > 0 && open >= most
+        most > 0 && open.saturating_add(self.elsewhere.load(Relaxed)) >= most
     }
 
     /// When it was last taken back, if ever.
@@ -484,6 +507,18 @@ impl Member {
             self.doublings.store(doublings, Relaxed);
             self.ejections.fetch_add(1, Relaxed);
         }
+    }
+}
+
+impl Counted for Member {
+    fn each(&self, see: &mut dyn FnMut(&str, &dyn Tally)) {
+        see("opened", &self.opened);
+        for (failure, count) in DialFailure::ALL.into_iter().zip(&self.failed) {
+            see(&format!("failed.{}", failure.word()), count);
+        }
+        self.connects.each("connects", see);
+        see("ejections", &self.ejections);
+        self.ledger.each(see);
     }
 }
 
@@ -652,6 +687,27 @@ mod tests {
         assert_eq!(live.standing(at(0)), Standing::Full);
         live.leave();
         assert!(take(&live, at(0)) && !take(&live, at(0)));
+    }
+
+    #[test]
+    fn connections_of_another_process_fill_a_backend_too() {
+        let live = one(3);
+        live.set_elsewhere(2);
+        assert!(take(&live, at(0)) && !take(&live, at(0)));
+        assert_eq!(live.standing(at(0)), Standing::Full);
+        assert_eq!((live.open(), live.load()), (1, 3));
+        live.set_elsewhere(0);
+        assert!(take(&live, at(0)));
+    }
+
+    #[test]
+    fn what_another_process_found_out_holds_from_the_start() {
+        let live = one(0);
+        live.begin_with(Some(State::Down), Duration::ZERO, at(0));
+        assert_eq!(live.standing(at(0)), Standing::Down);
+        live.begin_with(Some(State::Up), Duration::from_secs(5), at(0));
+        assert_eq!(live.standing(at(4)), Standing::Out);
+        assert_eq!((live.standing(at(5)), live.ejections()), (Standing::Up, 0));
     }
 
     #[test]

@@ -24,7 +24,7 @@ struct Choice<'a> {
 
 impl Facts for Choice<'_> {
     fn open(&self, at: u16) -> u64 {
-        self.live.member(at).open()
+        self.live.member(at).load()
     }
 
     fn is_usable(&self, at: u16) -> bool {

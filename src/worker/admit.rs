@@ -120,7 +120,7 @@ impl<R: Ring> Worker<R> {
         self.stats.accepted.add(1);
         let stats = self.stats.listener(site.number);
         stats.accepted.add(1);
-        let tally = Arc::clone(&stats.tally);
+        let meter = Arc::clone(&stats.meter);
         self.accepted += 1;
         // 40 bits of sequence below the worker: below 2^53, so that JSON readers with floating numbers keep it whole.
         let id = u64::from(self.worker) << 40 | self.accepted;
@@ -133,7 +133,7 @@ impl<R: Ring> Worker<R> {
                     sock,
                     peer,
                     counted,
-                    tally,
+                    meter,
                 },
                 &current,
                 at,

@@ -1,7 +1,7 @@
 //! What a worker counts. Each counter is written by its worker alone and read by anybody; sums are the reader's.
 
-use crate::base::{Counter, Gauge, Histogram};
-use crate::conn::{Cause, Rejection, Summary, Tally};
+use crate::base::{Counted, Counter, Gauge, Histogram, Tally};
+use crate::conn::{Cause, Meter, Rejection, Summary};
 use crate::relay::Pressure;
 use crate::ring::{Buffers, Errno};
 use crate::wire::{client_hello, http_head, proxy_protocol};
@@ -64,7 +64,7 @@ pub struct ListenerStats {
     /// Connections that this worker took.
     pub accepted: Counter,
     /// What is counted while connections live.
-    pub tally: Arc<Tally>,
+    pub meter: Arc<Meter>,
     closed: Endings,
     turned_away: [Counter; TurnedAway::ALL.len()],
 }
@@ -201,12 +201,12 @@ impl Stats {
 
     /// Bytes from clients.
     pub fn bytes_up(&self) -> u64 {
-        self.sum(|it| it.tally.up.total())
+        self.sum(|it| it.meter.up.total())
     }
 
     /// Bytes from backends.
     pub fn bytes_down(&self) -> u64 {
-        self.sum(|it| it.tally.down.total())
+        self.sum(|it| it.meter.down.total())
     }
 
     /// One of its numbers, of all listeners together.
@@ -252,11 +252,60 @@ impl Stats {
     }
 }
 
+/// Everything but what the worker's own thread has done (turns, answers) and what its listeners have.
+impl Counted for Stats {
+    fn each(&self, see: &mut dyn FnMut(&str, &dyn Tally)) {
+        see("accepted", &self.accepted);
+        see("handed_over", &self.handed_over);
+        see("accept_no_descriptor", &self.accept_no_descriptor);
+        see("accept_failed", &self.accept_failed);
+        for kind in http_head::Refusal::ALL {
+            let name = format!("bad_heads.{}", kind.word());
+            see(&name, &self.bad_heads[kind.index()]);
+        }
+        for kind in client_hello::Refusal::ALL {
+            let name = format!("bad_hellos.{}", kind.word());
+            see(&name, &self.bad_hellos[kind.index()]);
+        }
+        for kind in proxy_protocol::Refusal::ALL {
+            let name = format!("bad_proxy_headers.{}", kind.word());
+            see(&name, &self.bad_proxy_headers[kind.index()]);
+        }
+        see("switches", &self.switches);
+        see("stale", &self.stale);
+        see("records_dropped", &self.records_dropped);
+        see("overflows", &self.overflows);
+        self.pressure.each(see);
+    }
+}
+
+impl Counted for ListenerStats {
+    fn each(&self, see: &mut dyn FnMut(&str, &dyn Tally)) {
+        see("accepted", &self.accepted);
+        see("copied_up", &self.meter.up.copied);
+        see("copied_down", &self.meter.down.copied);
+        see("spliced_up", &self.meter.up.spliced);
+        see("spliced_down", &self.meter.down.spliced);
+        see("tls_up", &self.meter.up.sealed);
+        see("tls_down", &self.meter.down.sealed);
+        self.meter.peeks.each("peeks", see);
+        for cause in Cause::ALL {
+            let name = format!("closed.{}", cause.word());
+            see(&name, &self.closed.0[cause.index()]);
+        }
+        for why in TurnedAway::ALL {
+            let name = format!("turned_away.{}", why.word());
+            see(&name, &self.turned_away[why as usize]);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::conn::{Outcome, Phase};
     use crate::relay::Moved;
+    use std::collections::HashSet;
 
     #[test]
     fn refused_heads_are_counted_by_kind() {
@@ -315,6 +364,19 @@ mod tests {
         }
         for (place, why) in TurnedAway::ALL.into_iter().enumerate() {
             assert_eq!(why as usize, place, "{}", why.word());
+        }
+    }
+
+    #[test]
+    fn no_two_counters_of_one_owner_have_the_same_name() {
+        let owners: [&dyn Counted; 2] = [&Stats::default(), &ListenerStats::default()];
+        for owner in owners {
+            let (mut names, mut count) = (HashSet::new(), 0);
+            owner.each(&mut |name, _| {
+                count += 1;
+                names.insert(name.to_owned());
+            });
+            assert_eq!(names.len(), count);
         }
     }
 

@@ -13,6 +13,7 @@ mod dialing; //   which backend, and what when it does not answer
 mod even; //      which worker has which connection
 mod greeting; //  the PROXY protocol, both ways
 mod hostile; //   every shape of bad first bytes
+mod inheriting; // what it has from the one before
 mod limits; //    connections and descriptors
 mod logs; //      the access log and who reads it
 mod names; //     backends that DNS is asked for

@@ -1,11 +1,17 @@
 //! The service manager's side of a proxy's life: a socket that NOTIFY_SOCKET names, and what arrives there (sd_notify(3)).
 
-use crate::support::{Backend, Proxy, Setup, procfs, wait};
+use crate::support::{Backend, Peer, Proxy, Setup, procfs, wait};
+use crate::upgrading::upgrade;
 use nix::sys::ptrace;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
-use std::io::ErrorKind;
+use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use std::cell::RefCell;
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
@@ -15,6 +21,7 @@ use tempfile::TempDir;
 pub(crate) struct Manager {
     socket: UnixDatagram,
     name: String,
+    store: RefCell<Vec<(String, OwnedFd)>>,
     _dir: TempDir,
 }
 
@@ -25,6 +32,7 @@ impl Manager {
         Self {
             socket: listening(UnixDatagram::bind(&path).unwrap()),
             name: path.to_str().unwrap().into(),
+            store: RefCell::default(),
             _dir: dir,
         }
     }
@@ -35,6 +43,7 @@ impl Manager {
         Self {
             socket: listening(UnixDatagram::bind_addr(&address).unwrap()),
             name: format!("@{name}"),
+            store: RefCell::default(),
             _dir: tempfile::tempdir().unwrap(),
         }
     }
@@ -43,14 +52,49 @@ impl Manager {
         Setup::before(backend).variable("NOTIFY_SOCKET", &self.name)
     }
 
-    /// The next message that is there.
+    /// The next message that is there. Descriptors that come with it are put into the store, as long as it is not full.
     fn hear(&self) -> Option<String> {
         let mut bytes = [0; 1024];
-        match self.socket.recv(&mut bytes) {
-            Ok(len) => Some(String::from_utf8(bytes[..len].to_vec()).unwrap()),
-            Err(e) if e.kind() == ErrorKind::WouldBlock => None,
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(64))];
+        let mut rights = RecvAncillaryBuffer::new(&mut space);
+        let mut into = [IoSliceMut::new(&mut bytes)];
+        let heard = recvmsg(
+            &self.socket,
+            &mut into,
+            &mut rights,
+            RecvFlags::CMSG_CLOEXEC,
+        );
+        let len = match heard {
+            Ok(heard) => heard.bytes,
+            Err(Errno::AGAIN) => return None,
             Err(e) => panic!("{e}"),
+        };
+        let message = String::from_utf8(bytes[..len].to_vec()).unwrap();
+        let mut store = self.store.borrow_mut();
+        if let Some(name) = message.strip_prefix("FDSTORE=1\nFDNAME=") {
+            for came in rights.drain() {
+                if let RecvAncillaryMessage::ScmRights(sockets) = came {
+                    store.extend(sockets.map(|socket| (name.to_owned(), socket)));
+                }
+            }
+        } else if let Some(name) = message.strip_prefix("FDSTOREREMOVE=1\nFDNAME=") {
+            store.retain(|(stored, _)| stored != name);
         }
+        Some(message)
+    }
+
+    /// The names of what is in its store.
+    fn stored(&self) -> Vec<String> {
+        while self.hear().is_some() {}
+        let store = self.store.borrow();
+        store.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    #[track_caller]
+    fn await_stored(&self, names: &[String]) {
+        wait::until(&format!("these are stored: {names:?}"), || {
+            self.stored() == names
+        });
     }
 
     /// Waits for a message that begins so.
@@ -174,4 +218,89 @@ fn an_idle_worker_is_not_taken_for_one_that_hangs() {
         "{}",
         proxy.stderr()
     );
+}
+
+/// An address with a port that is not the system's choice: this process's own, and the test's.
+fn fixed(test: u8) -> String {
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    format!("127.{}.{high}.{low}:9000", 200 + test)
+}
+
+fn name_of(address: &str) -> String {
+    format!("listen-{}", address.replace(':', "-"))
+}
+
+#[test]
+fn who_comes_while_a_crashed_process_is_started_again_waits_and_is_served() {
+    let (manager, backend, address) = (Manager::new(), Backend::echo(), fixed(0));
+    let setup = manager
+        .setup(&backend)
+        .process("workers = 2")
+        .listener(&format!("listen = \"{address}\""));
+    let proxy = setup.start();
+    manager.await_stored(&[name_of(&address), name_of(&address)]);
+    proxy.signal(Signal::SIGKILL);
+    proxy.await_exit();
+    let waits = Peer::connect(address.parse().unwrap());
+    waits.send(b"is anybody there?");
+    let kept = manager.store.take();
+    let proxy = setup.clone().born_with(kept).start();
+    waits.expect(b"is anybody there?");
+    assert_eq!(manager.stored(), [""; 0], "what is kept is not sent again");
+    proxy.terminate();
+}
+
+#[test]
+fn who_drains_leaves_nobody_waiting_in_a_socket_that_the_manager_keeps() {
+    let (manager, backend, address) = (Manager::new(), Backend::echo(), fixed(1));
+    let proxy = manager
+        .setup(&backend)
+        .admin()
+        .listener(&format!("listen = \"{address}\""))
+        .start();
+    manager.await_stored(&[name_of(&address)]);
+    let admin = proxy.admin();
+    assert_eq!(admin.post("/drain", "").status, 200);
+    manager.await_stored(&[]);
+    assert_eq!(admin.post("/undrain", "").status, 200);
+    manager.await_stored(&[name_of(&address)]);
+    proxy.signal(Signal::SIGTERM);
+    assert_eq!(proxy.await_exit().code, Some(0));
+    assert_eq!(manager.stored(), [""; 0]);
+}
+
+#[test]
+fn the_store_follows_a_reload_and_an_upgrade_changes_nothing_in_it() {
+    let (manager, backend) = (Manager::new(), Backend::echo());
+    let (first, second) = (fixed(2), fixed(3));
+    let at = |address: &str| {
+        let listen = format!("listen = \"{address}\"");
+        manager.setup(&backend).listener(&listen)
+    };
+    let proxy = at(&first).start();
+    manager.await_stored(&[name_of(&first)]);
+    let told = proxy.reload(&at(&second));
+    assert!(told.contains("reloaded"), "{told}");
+    manager.await_stored(&[name_of(&second)]);
+    let heir = upgrade(&proxy, proxy.pid());
+    proxy.await_succeeded();
+    assert_eq!(manager.stored(), [name_of(&second)]);
+    drop(heir);
+}
+
+#[test]
+fn a_kept_socket_whose_address_no_listener_has_any_more_is_given_up() {
+    let (manager, backend, address) = (Manager::new(), Backend::echo(), fixed(4));
+    let socket = std::net::TcpListener::bind(&address).unwrap();
+    manager
+        .store
+        .borrow_mut()
+        .push((name_of(&address), socket.try_clone().unwrap().into()));
+    let proxy = manager
+        .setup(&backend)
+        .born_with(vec![(name_of(&address), socket.into())])
+        .start();
+    proxy.await_line("systemd has kept the socket");
+    manager.await_stored(&[]);
+    assert!(Peer::try_connect(address.parse().unwrap()).is_err());
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 /// A process that took over. Killed when dropped, because nobody else will.
-struct Heir(u32);
+pub(crate) struct Heir(u32);
 
 impl Heir {
     fn signal(&self, signal: Signal) {
@@ -41,7 +41,7 @@ fn who_said(proxy: &Proxy, message: &str) -> Vec<u32> {
 
 /// Has the process upgrade, and waits until the next one has taken over.
 #[track_caller]
-fn upgrade(proxy: &Proxy, from: u32) -> Heir {
+pub(crate) fn upgrade(proxy: &Proxy, from: u32) -> Heir {
     let before = who_said(proxy, "upgraded").len();
     Heir(from).leave(Signal::SIGUSR2);
     let pid = wait::until_some("the next process takes over", || {
@@ -51,6 +51,16 @@ fn upgrade(proxy: &Proxy, from: u32) -> Heir {
 }
 
 impl Heir {
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.0
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn is_alive(&self) -> bool {
+        procfs::is_alive(self.0)
+    }
+
     /// Signals a process that somebody else cares for.
     fn leave(self, signal: Signal) {
         self.signal(signal);
@@ -200,6 +210,7 @@ fn the_admin_address_is_handed_on_too() {
     let first = pid(admin.get("/metrics").body);
     let heir = upgrade(&proxy, proxy.pid());
     let second = pid(admin.get("/metrics").body);
+    assert!(echoed(proxy.address()), "two sockets of port 0 keep apart");
     assert!(first.is_some() && second.is_some());
     assert_ne!(first, second, "the new process answers");
     proxy.await_line("\"stopped\"");

@@ -48,9 +48,9 @@ fn streams_that_sway_switch_thousands_of_times_and_keep_every_rule() {
     play_all(worlds(), |seed| {
         for stats in play(seed, Haste::Swaying, 1).stats {
             switches.fetch_add(stats.switches.get(), Ordering::Relaxed);
-            up.fetch_add(stats.sum(|it| it.tally.up.spliced.get()), Ordering::Relaxed);
+            up.fetch_add(stats.sum(|it| it.meter.up.spliced.get()), Ordering::Relaxed);
             down.fetch_add(
-                stats.sum(|it| it.tally.down.spliced.get()),
+                stats.sum(|it| it.meter.down.spliced.get()),
                 Ordering::Relaxed,
             );
         }

@@ -3,12 +3,14 @@
 use super::peer::Peer;
 use super::wait::{self, PATIENCE};
 use super::{Admin, Authority, Backend, Pair, procfs};
+use command_fds::{CommandFdExt, FdMapping};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use std::fmt::{self, Write as _};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -28,6 +30,8 @@ pub(crate) struct Setup {
     more: String,
     descriptors: Option<u32>,
     environment: Vec<(&'static str, String)>,
+    /// Descriptors that it is born with, from 3 on.
+    passed: Arc<Vec<OwnedFd>>,
     /// Another proxy that this one needs, for as long as either lives.
     beyond: Option<Arc<Beyond>>,
 }
@@ -59,6 +63,7 @@ impl Setup {
             more: String::new(),
             descriptors: None,
             environment: Vec::new(),
+            passed: Arc::default(),
             beyond: None,
         }
     }
@@ -145,6 +150,14 @@ impl Setup {
         self
     }
 
+    /// Born with these descriptors, as a service manager passes them (sd_listen_fds(3)), each with its name.
+    pub(crate) fn born_with(mut self, named: Vec<(String, OwnedFd)>) -> Self {
+        let (names, passed): (Vec<_>, Vec<_>) = named.into_iter().unzip();
+        self.passed = Arc::new(passed);
+        self.variable("LISTEN_FDS", &names.len().to_string())
+            .variable("LISTEN_FDNAMES", &names.join(":"))
+    }
+
     /// The file.
     pub(crate) fn toml(&self) -> String {
         format!(
@@ -194,6 +207,12 @@ impl Setup {
     fn command(&self) -> Command {
         let mut command = self.limited();
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
+        let copies = self.passed.iter().map(|it| it.try_clone().unwrap());
+        let mappings = copies.zip(3..).map(|(parent_fd, child_fd)| FdMapping {
+            parent_fd,
+            child_fd,
+        });
+        command.fd_mappings(mappings.collect()).unwrap();
         command
     }
 

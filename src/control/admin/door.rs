@@ -2,7 +2,7 @@
 
 use super::access::Peer;
 use crate::config::AdminAddress;
-use crate::control::passed::Passed;
+use crate::control::passed::{self, Passed};
 use std::fmt;
 use std::fs::{self, Permissions};
 use std::io;
@@ -38,11 +38,11 @@ impl Door {
     /// What was refused, and what to do about it.
     pub(super) fn open(
         address: &AdminAddress,
-        passed: &mut Passed,
+        given: &mut Passed,
         takes_over: bool,
     ) -> Result<Self, String> {
         let opened = match address {
-            AdminAddress::Tcp(address) => match passed.take(*address).pop() {
+            AdminAddress::Tcp(address) => match given.take(passed::ADMIN, *address).pop() {
                 Some(socket) => inherited(socket.into()),
                 None => tcp(*address),
             },
@@ -54,14 +54,15 @@ impl Door {
         })
     }
 
-    /// A copy of the socket, for another process, and where it was wanted to be.
+    /// A copy of the socket, for another process, and what it is; none of a Unix socket.
     ///
     /// # Errors
     /// When no descriptor is free.
-    pub(super) fn copy(&self, wanted: &AdminAddress) -> io::Result<Option<(SocketAddr, OwnedFd)>> {
+    pub(super) fn copy(&self, wanted: &AdminAddress) -> io::Result<Option<(String, OwnedFd)>> {
         match (self, wanted) {
             (Self::Tcp(listener, _), AdminAddress::Tcp(wanted)) => {
-                Ok(Some((*wanted, listener.try_clone()?.into())))
+                let label = passed::label(passed::ADMIN, *wanted);
+                Ok(Some((label, listener.try_clone()?.into())))
             }
             // Its file is replaced by the next process.
             (Self::Unix(..), _) | (Self::Tcp(..), AdminAddress::Unix(_)) => Ok(None),

@@ -33,7 +33,6 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -119,8 +118,8 @@ impl Admin {
         Ok(Self { door, access })
     }
 
-    /// A copy of its socket, for another process, and where it was wanted to be; none of a Unix socket.
-    pub(super) fn copy(&self, config: &config::Admin) -> io::Result<Option<(SocketAddr, OwnedFd)>> {
+    /// A copy of its socket, for another process, and what it is; none of a Unix socket.
+    pub(super) fn copy(&self, config: &config::Admin) -> io::Result<Option<(String, OwnedFd)>> {
         self.door.copy(&config.listen)
     }
 

@@ -217,8 +217,8 @@ fn worker((id, seen): (usize, &WorkerView)) -> Worker {
         accepted_total: stats.accepted.get(),
         busy_ratio: f64::from(seen.busy) / 1000.0,
         relay: Relay {
-            copy: stats.sum(|of| of.tally.up.copied.get() + of.tally.down.copied.get()),
-            splice: stats.sum(|of| of.tally.up.spliced.get() + of.tally.down.spliced.get()),
+            copy: stats.sum(|of| of.meter.up.copied.get() + of.meter.down.copied.get()),
+            splice: stats.sum(|of| of.meter.up.spliced.get() + of.meter.down.spliced.get()),
         },
         bytes_up: stats.bytes_up(),
         bytes_down: stats.bytes_down(),
@@ -243,8 +243,8 @@ fn listener<'a>(
         max_connections: rules.max_connections,
         accepted_total: total(|of| of.accepted.get()),
         rejected_total: total(crate::worker::ListenerStats::turned_away_total),
-        bytes_up: total(|of| of.tally.up.total()),
-        bytes_down: total(|of| of.tally.down.total()),
+        bytes_up: total(|of| of.meter.up.total()),
+        bytes_down: total(|of| of.meter.down.total()),
     }
 }
 

@@ -20,6 +20,13 @@ pub(super) const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "ringway_connections_before",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Client connections that processes still have which this one took over from (SIGUSR2); in no other gauge.",
+        samples: |view, out| out.put([], view.open_before),
+    },
+    Family {
         name: "ringway_connections_total",
         kind: Kind::Counter,
         labels: &["listener"],
@@ -87,8 +94,9 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "How long clients were listened to until it was known where they go: heads, ClientHellos, PROXY headers.",
         samples: |view, out| {
             for (at, name) in places(view) {
-                let each = view.workers.iter();
-                let read = each.map(|worker| worker.stats.listener(at).tally.peeks.read());
+                let read = view
+                    .counters()
+                    .map(|stats| stats.listener(at).meter.peeks.read());
                 out.distribution([name], &read.sum());
             }
         },
@@ -143,12 +151,12 @@ type Count = fn(&ListenerStats) -> u64;
 
 fn bytes(view: &View, out: &mut Samples<'_>) {
     let ways: [(&str, &str, Count); 6] = [
-        ("up", "copy", |it| it.tally.up.copied.get()),
-        ("up", "splice", |it| it.tally.up.spliced.get()),
-        ("up", "tls", |it| it.tally.up.sealed.get()),
-        ("down", "copy", |it| it.tally.down.copied.get()),
-        ("down", "splice", |it| it.tally.down.spliced.get()),
-        ("down", "tls", |it| it.tally.down.sealed.get()),
+        ("up", "copy", |it| it.meter.up.copied.get()),
+        ("up", "splice", |it| it.meter.up.spliced.get()),
+        ("up", "tls", |it| it.meter.up.sealed.get()),
+        ("down", "copy", |it| it.meter.down.copied.get()),
+        ("down", "splice", |it| it.meter.down.spliced.get()),
+        ("down", "tls", |it| it.meter.down.sealed.get()),
     ];
     for (at, name) in places(view) {
         for (direction, relay, count) in ways {

@@ -34,6 +34,8 @@ fn view(backends: u16) -> View {
         phase: Phase::Serving,
         open: 3,
         open_max: u64::MAX,
+        open_before: 2,
+        before: before(),
         workers: (0..2).map(worker).collect(),
         listeners: vec![ListenerView {
             number: 0,
@@ -69,10 +71,17 @@ fn view(backends: u16) -> View {
     }
 }
 
+/// What a process before this one has counted.
+fn before() -> Arc<Stats> {
+    let stats = Arc::new(Stats::default());
+    stats.listener(0).meter.up.copied.add(1000);
+    stats
+}
+
 fn worker(cpu: usize) -> WorkerView {
     let stats = Arc::new(Stats::default());
-    stats.listener(0).tally.up.copied.add(100);
-    stats.listener(0).tally.peeks.add(Duration::from_micros(70));
+    stats.listener(0).meter.up.copied.add(100);
+    stats.listener(0).meter.peeks.add(Duration::from_micros(70));
     WorkerView {
         cpu,
         connections: 2,
@@ -137,7 +146,7 @@ fn the_page_says_what_the_view_says() {
     let page = render(&view(1));
     for line in [
         "ringway_connections_active{listener=\"feed\"} 3",
-        "ringway_bytes_total{listener=\"feed\",direction=\"up\",relay=\"copy\"} 200",
+        "ringway_bytes_total{listener=\"feed\",direction=\"up\",relay=\"copy\"} 1200",
         "ringway_peek_seconds_bucket{listener=\"feed\",le=\"0.00005\"} 0",
         "ringway_peek_seconds_bucket{listener=\"feed\",le=\"0.0001\"} 2",
         "ringway_connections_limit +Inf",

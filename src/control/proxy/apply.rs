@@ -6,6 +6,7 @@ use crate::config::{Config, Listener, Process};
 use crate::control::Loaded;
 use crate::control::difference::Difference;
 use crate::control::logging;
+use crate::control::passed;
 use crate::control::state::{Door, Share, State, ears};
 use crate::ring::Time;
 use crate::upstream::Snapshot;
@@ -148,14 +149,17 @@ impl Proxy {
         }
     }
 
-    /// Copies of all listening sockets, each with the address that the configuration has for it.
-    pub(in crate::control) fn copy_sockets(&self) -> io::Result<Vec<(SocketAddr, OwnedFd)>> {
+    /// Copies of all listening sockets, each with what it is.
+    pub(in crate::control) fn copy_sockets(&self) -> io::Result<Vec<(String, OwnedFd)>> {
         let state = self.shared.state.borrow();
-        let doors = state.doors.iter().flatten();
-        let all =
-            doors.flat_map(|door| door.sockets.iter().map(|(_, socket)| (door.wanted, socket)));
-        all.map(|(wanted, socket)| Ok((wanted, socket.try_clone()?)))
-            .collect()
+        let mut copies = Vec::new();
+        for door in state.doors.iter().flatten() {
+            let label = passed::label(&state.rules(door.listener).name, door.wanted);
+            for (_, socket) in &door.sockets {
+                copies.push((label.clone(), socket.try_clone()?));
+            }
+        }
+        Ok(copies)
     }
 
     /// Listens wherever the next snapshot wants and nobody does yet.

@@ -31,6 +31,8 @@ impl Proxy {
             phase: self.phase.get(),
             open: self.limits.open(),
             open_max: self.limits.open_max(),
+            open_before: self.open_before(),
+            before: Arc::clone(&self.inherited.counted),
             workers: self.worker_views(),
             listeners: listener_views(&state),
             certificates: state.snapshot.tls.expiries(),

@@ -7,7 +7,7 @@ use crate::base::{Counter, Histogram};
 /// One worker's numbers of one listener. On cache lines of its own: other workers write beside it.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-pub struct Tally {
+pub struct Meter {
     /// Bytes from clients.
     pub up: Ways,
     /// Bytes from backends.
@@ -27,7 +27,7 @@ pub struct Ways {
     pub sealed: Counter,
 }
 
-impl Tally {
+impl Meter {
     /// What a source gave.
     #[inline]
     pub(super) fn of(&self, source: Side) -> &Ways {
