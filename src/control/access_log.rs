@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -21,21 +22,21 @@ const QUEUE: usize = 8192;
 /// The log's writer. Ends, after its last line, when every worker's journal is gone.
 pub(super) struct AccessLog {
     pub(super) journal: Journal,
-    writer: Option<Writer>,
-}
-
-/// Where lines go.
-type Out = Box<dyn Write + Send>;
-
-/// Where lines are to go instead, from the next one on.
-type Next = Arc<Mutex<Option<Out>>>;
-
-/// The thread, and what hangs up when it has ended.
-struct Writer {
     thread: JoinHandle<()>,
     next: Next,
+    /// Hangs up when the thread has ended.
     ended: Receiver<()>,
 }
+
+/// Where lines go, and how they look. Opened, and not yet in use.
+pub(super) struct Sink {
+    out: Box<dyn Write + Send>,
+    format: Format,
+    is_on: bool,
+}
+
+/// Where lines are to go instead, from the next one on.
+type Next = Arc<Mutex<Option<Sink>>>;
 
 /// How long the process waits at its end for a log that takes no line.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -43,56 +44,39 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 impl AccessLog {
     /// Opens the log and starts its thread.
     pub(super) fn start(log: &Log) -> Result<Self, String> {
-        let Some(out) = open(&log.access)? else {
-            return Ok(Self {
-                journal: Journal::off(),
-                writer: None,
-            });
-        };
+        let sink = Sink::open(log)?;
         let (send, receive) = sync_channel(QUEUE);
-        let (format, next) = (log.format, Next::default());
+        let journal = Journal::into(send);
+        journal.switch(sink.is_on);
+        let next = Next::default();
         let taken = Arc::clone(&next);
         let (hangs_up, ended) = sync_channel(0);
-        let thread = thread::Builder::new()
-            .name("access-log".into())
-            .spawn(move || {
-                write_all(&receive, out, &taken, format);
-                drop(hangs_up);
-            })
-            .map_err(|e| format!("cannot start the access log's thread: {e}"))?;
+        let thread = thread::Builder::new().name("access-log".into());
+        let thread = thread.spawn(move || {
+            write_all(&receive, sink, &taken);
+            drop(hangs_up);
+        });
         Ok(Self {
-            journal: Journal::into(send),
-            writer: Some(Writer {
-                thread,
-                next,
-                ended,
-            }),
+            journal,
+            thread: thread.map_err(|e| format!("cannot start the access log's thread: {e}"))?,
+            next,
+            ended,
         })
     }
 
-    /// Opens the file anew, which after a rotation is another one: the old one gets no line more. A log that is off stays
-    /// off.
-    ///
-    /// # Errors
-    /// When it cannot be opened. Lines go where they went before.
-    pub(super) fn reopen(&self, access: &Access) -> Result<(), String> {
-        let Some(writer) = &self.writer else {
-            return Ok(());
-        };
-        let out = open(access)?;
-        *lock(&writer.next) = out;
-        Ok(())
+    /// Goes on in another one, from the next line on. The same file opened anew is another one after a rotation.
+    pub(super) fn switch(&self, sink: Sink) {
+        self.journal.switch(sink.is_on);
+        *lock(&self.next) = Some(sink);
     }
 
     /// Waits for the last line; not for long, when its reader stands still.
     pub(super) fn finish(self) {
         drop(self.journal);
-        let Some(Writer { thread, ended, .. }) = self.writer else {
-            return;
-        };
-        match ended.recv_timeout(LAST_LINES) {
+        match self.ended.recv_timeout(LAST_LINES) {
             Err(RecvTimeoutError::Disconnected) => {
-                thread.join().expect("the log's thread does not panic");
+                let ended = self.thread.join();
+                ended.expect("the log's thread does not panic");
             }
             Ok(()) | Err(RecvTimeoutError::Timeout) => {
                 tracing::warn!("the access log takes no more lines: its last ones are lost");
@@ -102,39 +86,53 @@ impl AccessLog {
 }
 
 /// Held for a moment by either thread; what is inside is whole whatever became of the other.
-fn lock(next: &Mutex<Option<Out>>) -> MutexGuard<'_, Option<Out>> {
+fn lock(next: &Mutex<Option<Sink>>) -> MutexGuard<'_, Option<Sink>> {
     next.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn open(access: &Access) -> Result<Option<Out>, String> {
-    match access {
-        Access::Off => Ok(None),
-        Access::Stderr => own(io::stderr().as_fd()).map(Some),
-        Access::Stdout => own(io::stdout().as_fd()).map(Some),
-        Access::File(path) => match OpenOptions::new().create(true).append(true).open(path) {
-            Ok(file) => Ok(Some(Box::new(file))),
-            Err(e) => Err(format!(
-                "log.access: cannot open {}: {e}; create its directory and let this user write there",
-                path.display()
-            )),
-        },
+impl Sink {
+    /// Opens what the configuration names.
+    ///
+    /// # Errors
+    /// When it cannot be opened: which key, why, and what to do.
+    pub(super) fn open(log: &Log) -> Result<Self, String> {
+        let out: Box<dyn Write + Send> = match &log.access {
+            Access::Off => Box::new(io::sink()),
+            Access::Stderr => Box::new(own(io::stderr().as_fd())?),
+            Access::Stdout => Box::new(own(io::stdout().as_fd())?),
+            Access::File(path) => Box::new(file(path)?),
+        };
+        Ok(Self {
+            out,
+            format: log.format,
+            is_on: log.access != Access::Off,
+        })
     }
+}
+
+fn file(path: &Path) -> Result<File, String> {
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    opened.map_err(|e| {
+        let path = path.display();
+        format!(
+            "log.access: cannot open {path}: {e}; create its directory and let this user write there"
+        )
+    })
 }
 
 /// A descriptor of its own: this thread may stand still in a write, and would do so with std's lock of the stream.
-fn own(stream: BorrowedFd<'_>) -> Result<Out, String> {
-    match stream.try_clone_to_owned() {
-        Ok(fd) => Ok(Box::new(File::from(fd))),
-        Err(e) => Err(format!("log.access: cannot open the stream: {e}")),
-    }
+fn own(stream: BorrowedFd<'_>) -> Result<File, String> {
+    let fd = stream.try_clone_to_owned();
+    let fd = fd.map_err(|e| format!("log.access: cannot open the stream: {e}"))?;
+    Ok(File::from(fd))
 }
 
 /// Writes what comes; flushes when nothing more waits, so that lines are batched under load and prompt without.
-fn write_all(records: &Receiver<Record>, out: Out, next: &Mutex<Option<Out>>, format: Format) {
-    let mut out = BufWriter::new(out);
+fn write_all(records: &Receiver<Record>, first: Sink, next: &Mutex<Option<Sink>>) {
+    let (mut out, mut format) = (BufWriter::new(first.out), first.format);
     while let Ok(first) = records.recv() {
         if let Some(next) = lock(next).take() {
-            out = BufWriter::new(next);
+            (out, format) = (BufWriter::new(next.out), next.format);
         }
         let waiting = std::iter::once(first).chain(std::iter::from_fn(|| records.try_recv().ok()));
         let written = waiting

@@ -5,6 +5,7 @@ mod access_log;
 mod admin;
 mod backends;
 mod bequest;
+mod by_admin;
 mod certificates;
 pub mod command;
 pub(crate) mod cpus;

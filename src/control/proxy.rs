@@ -68,6 +68,8 @@ pub struct Proxy {
     limits: Arc<Limits>,
     shared: Shared,
     names: Names,
+    /// What the file said last, whatever an admin has changed since.
+    pub(super) file: RefCell<Arc<Config>>,
     pub(super) log: AccessLog,
     phase: Cell<Phase>,
     /// Held while what it goes by is changed.
@@ -99,6 +101,7 @@ impl Proxy {
         let inherited = Inheritance::of(passed.take_predecessor());
         let store = Store::with(passed.addresses());
         let recv = recv_mode()?;
+        let file = RefCell::new(Arc::new(config.clone()));
         let (names, config) = Names::start(config)?;
         let config = Arc::new(config);
         let cpus = cpus::choose(&config.process.workers).map_err(StartError)?;
@@ -131,6 +134,7 @@ impl Proxy {
             limits: limits.0,
             shared,
             names,
+            file,
             log,
             phase: Cell::new(Phase::Serving),
             changing: tokio::sync::Mutex::default(),

@@ -1,7 +1,10 @@
 //! Reload: the file is read again, and the running proxy goes by it. A file with a mistake changes nothing.
 
+use super::access_log::Sink;
+use super::by_admin::{self, Changed};
 use super::{Loaded, Proxy};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Where a configuration came from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,8 +31,9 @@ impl Proxy {
     /// What is wrong with it, a line for each mistake. Nothing has changed.
     pub async fn reload(&self, source: &Source) -> Result<String, String> {
         // Whatever comes of the rest: a rotated log waits for this.
-        if let Err(mistake) = self.log.reopen(&self.config().log.access) {
-            tracing::error!("{mistake}; lines go on to the old file");
+        match Sink::open(&self.config().log) {
+            Ok(sink) => self.log.switch(sink),
+            Err(mistake) => tracing::error!("{mistake}; lines go on to the old file"),
         }
         let outcome = self.try_reload(source).await;
         let mut reloads = self.reloads.get();
@@ -60,15 +64,31 @@ impl Proxy {
         for warning in loaded.warnings() {
             tracing::warn!("{warning}");
         }
+        let (file, by_admin) = (Arc::new(loaded.config.clone()), self.changed_by_admin());
         let applied = self.apply(loaded).await.map_err(|e| e.to_string())?;
+        self.file.replace(file);
         let (difference, took) = (&applied.difference, applied.took);
-        let told = format!("{difference}, in {took:.1?}");
-        if applied.kept.is_empty() {
-            return Ok(told);
+        let mut told = format!("{difference}, in {took:.1?}");
+        let (stays, gone) = self.what_stays(by_admin);
+        for (what, names) in [
+            (
+                "as before until the process is upgraded or started anew",
+                applied.kept.join(", "),
+            ),
+            ("as in the file, whatever an admin has said", gone),
+            ("as an admin has said, whatever is in the file", stays),
+        ] {
+            if !names.is_empty() {
+                told = format!("{told}; {what}: {names}");
+            }
         }
-        let kept = applied.kept.join(", ");
-        Ok(format!(
-            "{told}; as before until the process is upgraded or started anew: {kept}"
-        ))
+        Ok(told)
+    }
+
+    /// Which of these changes that an admin has made still hold, and which do not.
+    fn what_stays(&self, mut before: Vec<Changed>) -> (String, String) {
+        let stays = self.changed_by_admin();
+        before.retain(|it| !stays.contains(it));
+        (by_admin::listed(&stays), by_admin::listed(&before))
     }
 }

@@ -2,6 +2,7 @@
 //! request from what workers count anyway, so that looking costs no worker anything; plain values, so that a test makes
 //! one of any size. Those who show it decide nothing: whoever wants a change sends a command.
 
+use super::by_admin::Change;
 use super::probe::ProbeView;
 use super::reload::Reloads;
 use super::room::Room;
@@ -112,6 +113,8 @@ pub struct ListenerView {
 pub struct UpstreamView {
     /// Boxes that choose alike have the same one; only where a hash decides.
     pub fingerprint: Option<u64>,
+    /// Backends of the file that an admin has removed.
+    pub removed_by_admin: Vec<String>,
     /// One for each of the configuration's backends.
     pub backends: Vec<BackendView>,
 }
@@ -121,6 +124,8 @@ pub struct UpstreamView {
 pub struct BackendView {
     /// What the operator wants, now; the configuration has what was wanted first.
     pub admin: AdminState,
+    /// What of it is not as in the file, because an admin wanted it so.
+    pub by_admin: Vec<Change>,
     /// Whether it may get a connection, and if not, why.
     pub standing: Standing,
     /// What probes and dials say, whatever the operator wants.

@@ -36,6 +36,8 @@ pub(super) struct Listener {
 #[derive(Clone, Deserialize, Debug)]
 pub(super) struct Upstream {
     pub(super) name: String,
+    #[serde(default)]
+    pub(super) removed_by_admin: Vec<String>,
     pub(super) backends: Vec<Backend>,
 }
 
@@ -43,6 +45,9 @@ pub(super) struct Upstream {
 pub(super) struct Backend {
     pub(super) name: String,
     pub(super) admin: String,
+    /// Of a proxy that is older than this program: nothing.
+    #[serde(default)]
+    pub(super) changed_by_admin: Vec<String>,
     pub(super) health: String,
     pub(super) weight: u64,
     pub(super) connections: u64,

@@ -103,7 +103,7 @@ fn backends(status: &Status) -> String {
         ]
     };
     let rows: Vec<_> = status.backends().map(row).collect();
-    table(
+    let backends = table(
         &[
             "UPSTREAM",
             "BACKEND",
@@ -118,7 +118,24 @@ fn backends(status: &Status) -> String {
             "PROBE",
         ],
         &rows,
-    )
+    );
+    match by_admin(status) {
+        changed if changed.is_empty() => backends,
+        changed => format!("{backends}\nby an admin, and not in the file: {changed}\n"),
+    }
+}
+
+/// What an admin has changed: `feed/b weight, feed/c removed`.
+fn by_admin(status: &Status) -> String {
+    let changed = status.backends().flat_map(|(upstream, it)| {
+        let changes = it.changed_by_admin.iter();
+        changes.map(move |change| format!("{upstream}/{} {change}", it.name))
+    });
+    let removed = status.upstreams.iter().flat_map(|upstream| {
+        let names = upstream.removed_by_admin.iter();
+        names.map(|name| format!("{}/{name} removed", upstream.name))
+    });
+    changed.chain(removed).collect::<Vec<_>>().join(", ")
 }
 
 fn worker(it: &Worker) -> Vec<String> {

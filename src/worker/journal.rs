@@ -6,6 +6,7 @@ use crate::ring::Time;
 use crate::upstream::Member;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::SyncSender;
 
 /// How one connection went.
@@ -72,25 +73,29 @@ impl Record {
     }
 }
 
-/// Where records go. Bounded; never waits.
+/// Where records go. Bounded; never waits. Copies lead to the same queue and are switched together.
 #[derive(Clone, Debug)]
-pub struct Journal(Option<SyncSender<Record>>);
+pub struct Journal {
+    queue: SyncSender<Record>,
+    is_off: Arc<AtomicBool>,
+}
 
 impl Journal {
     /// Into a bounded queue that somebody else empties.
     pub fn into(queue: SyncSender<Record>) -> Self {
-        Self(Some(queue))
+        Self {
+            queue,
+            is_off: Arc::default(),
+        }
     }
 
-    /// Nowhere.
-    pub const fn off() -> Self {
-        Self(None)
+    /// Whether anybody wants records, from now on.
+    pub fn switch(&self, on: bool) {
+        self.is_off.store(!on, Relaxed);
     }
 
-    /// Hands a record over. `false` when the queue was full, or its reader gone, and the record is lost.
+    /// Hands a record over, if it is wanted. `false` when the queue was full, or its reader gone, and the record is lost.
     pub(super) fn tell(&self, record: Record) -> bool {
-        self.0
-            .as_ref()
-            .is_none_or(|queue| queue.try_send(record).is_ok())
+        self.is_off.load(Relaxed) || self.queue.try_send(record).is_ok()
     }
 }

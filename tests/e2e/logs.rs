@@ -77,6 +77,54 @@ fn a_json_line_is_one_object_with_the_same_keys() {
 }
 
 #[test]
+fn a_reload_has_lines_go_elsewhere_and_look_otherwise() {
+    let backend = Backend::echo();
+    let setup = |access: &str, format: &str| {
+        Setup::before(&backend)
+            .log(&format!("access = \"{access}\""))
+            .log(&format!("format = \"{format}\""))
+    };
+    let proxy = setup("off", "json").start();
+    let file = proxy.dir().join("access.log");
+    let reloaded = |times: usize, setup: Setup| {
+        std::fs::write(proxy.dir().join("ringway.toml"), setup.toml()).unwrap();
+        proxy.signal(Signal::SIGHUP);
+        wait::until("it is reloaded", || {
+            let lines = proxy.lines();
+            let told = lines.iter().filter(|line| line.contains("reloaded: log"));
+            told.count() == times
+        });
+    };
+    let unseen = one_connection(proxy.address());
+    reloaded(1, setup(file.to_str().unwrap(), "text"));
+    let seen = one_connection(proxy.address());
+    let text = await_text(&file, &format!(" client={seen} "));
+    assert!(!text.contains(&unseen.to_string()), "{text}");
+    reloaded(2, setup("stderr", "json"));
+    let last = proxy.lines().pop().unwrap();
+    assert!(last.contains("\"message\":\"reloaded"), "{last}");
+    let seen = one_connection(proxy.address());
+    proxy.await_access_of(seen);
+    reloaded(3, setup("off", "json"));
+    let unseen = one_connection(proxy.address()).to_string();
+    let stderr = proxy.terminate().stderr;
+    assert!(!stderr.contains(&unseen), "{stderr}");
+}
+
+#[test]
+fn a_reload_to_a_file_that_cannot_be_opened_changes_nothing() {
+    let backend = Backend::echo();
+    let proxy = Setup::before(&backend).start();
+    let line = proxy.reload(&Setup::before(&backend).log("access = \"/nowhere/access.log\""));
+    assert!(
+        line.contains("refused") && line.contains("/nowhere/access.log"),
+        "{line}"
+    );
+    let client = one_connection(proxy.address());
+    proxy.await_access_of(client);
+}
+
+#[test]
 fn a_file_gets_the_lines_and_keeps_those_it_has() {
     let backend = Backend::echo();
     let dir = tempfile::tempdir().unwrap();

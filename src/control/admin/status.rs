@@ -89,6 +89,7 @@ struct Upstream<'a> {
     name: &'a str,
     balance: &'static str,
     fingerprint: Option<String>,
+    removed_by_admin: &'a [String],
     backends: Vec<Backend<'a>>,
 }
 
@@ -97,6 +98,7 @@ struct Backend<'a> {
     name: &'a str,
     address: String,
     admin: &'static str,
+    changed_by_admin: Vec<&'static str>,
     health: &'static str,
     standing: &'static str,
     weight: u16,
@@ -257,6 +259,7 @@ fn upstream<'a>(
         name: &settings.name,
         balance: settings.balance.word(),
         fingerprint: seen.fingerprint.map(|print| format!("{print:016x}")),
+        removed_by_admin: &seen.removed_by_admin,
         backends: backends
             .map(|(backend, seen)| self::backend(view, settings, backend, seen))
             .collect(),
@@ -274,6 +277,7 @@ fn backend<'a>(
         name: &settings.name,
         address: settings.address.to_string(),
         admin: seen.admin.word(),
+        changed_by_admin: seen.by_admin.iter().map(|it| it.word()).collect(),
         health: seen.health.word(),
         standing: seen.standing.word(),
         weight: settings.weight,

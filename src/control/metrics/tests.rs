@@ -44,6 +44,7 @@ fn view(backends: u16) -> View {
         }],
         upstreams: vec![UpstreamView {
             fingerprint: Some(0xfeed),
+            removed_by_admin: Vec::new(),
             backends: (0..backends).map(|_| backend(now)).collect(),
         }],
         room: Room {
@@ -95,6 +96,7 @@ fn backend(now: Time) -> BackendView {
         bytes_up: 0,
         bytes_down: 0,
         admin: AdminState::Drain,
+        by_admin: Vec::new(),
         standing: Standing::Drain,
         health: State::Up,
         connections: 3,

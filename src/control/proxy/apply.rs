@@ -4,6 +4,7 @@
 use super::{Proxy, StartError, most, open};
 use crate::config::{Config, Listener, Process};
 use crate::control::Loaded;
+use crate::control::access_log::Sink;
 use crate::control::difference::Difference;
 use crate::control::logging;
 use crate::control::passed;
@@ -59,6 +60,9 @@ impl Proxy {
         let old = self.names.configured();
         let kept = keep(&old, &mut config);
         let difference = Difference::between(&old, &config);
+        let moved = old.log.access != config.log.access || old.log.format != config.log.format;
+        let log = moved.then(|| Sink::open(&config.log)).transpose();
+        let log = log.map_err(StartError)?;
         if *old != config || !tls.is_same(&self.tls()) {
             let answers = self.names.first_answers(&config).await;
             let effective = Loaded {
@@ -66,6 +70,9 @@ impl Proxy {
                 tls,
             };
             self.post_all(effective, Time::read_clock())?;
+            if let Some(log) = log {
+                self.log.switch(log);
+            }
             self.names.take(config, &answers);
             self.followed().await;
         }
@@ -113,7 +120,7 @@ impl Proxy {
         self.post_order(&state, &kept, shares);
         let config = &state.snapshot.config;
         self.limits.set_most(most(config, self.cpus.len()));
-        logging::set_level(config.log.level);
+        logging::follow(&config.log);
         self.shared.changed.notify_one();
         Ok(())
     }
@@ -262,19 +269,7 @@ fn keep(old: &Config, new: &mut Config) -> Vec<String> {
         &mut kept,
     );
     keep_one(spin, &mut new.process.spin, "process.spin", &mut kept);
-    keep_one(
-        &old.log.format,
-        &mut new.log.format,
-        "log.format",
-        &mut kept,
-    );
     keep_one(&old.admin, &mut new.admin, "admin", &mut kept);
-    keep_one(
-        &old.log.access,
-        &mut new.log.access,
-        "log.access",
-        &mut kept,
-    );
     for rules in &mut new.listeners {
         let same = |it: &&Listener| it.name == rules.name;
         if let Some(before) = old.listeners.iter().find(same) {

@@ -1,7 +1,9 @@
 //! How a [`View`] of a proxy is made.
 
 use super::Proxy;
+use crate::config::Backend;
 use crate::control::access_log::wall_clock;
+use crate::control::by_admin::{self, Changed};
 use crate::control::ports::{self, Towards};
 use crate::control::room::Room;
 use crate::control::state::State;
@@ -43,6 +45,12 @@ impl Proxy {
         }
     }
 
+    /// What an admin has changed that the file does not say.
+    pub(in crate::control) fn changed_by_admin(&self) -> Vec<Changed> {
+        let state = self.shared.state.borrow();
+        by_admin::all(&self.file.borrow(), &state.snapshot.upstreams)
+    }
+
     /// Every backend, as far as local ports count.
     pub(in crate::control) fn towards(&self) -> Vec<Towards> {
         towards(&self.shared.state.borrow())
@@ -61,7 +69,10 @@ impl Proxy {
 
     fn upstream_view(&self, upstream: &Upstream, now: Time) -> UpstreamView {
         let settings = upstream.settings();
-        let view = |backend: &Arc<Member>| BackendView {
+        let file = self.file.borrow();
+        let written = by_admin::written_of(&file, &settings.name);
+        let view = |(its, backend): (&Backend, &Arc<Member>)| BackendView {
+            by_admin: by_admin::of(written, its, backend.admin()),
             bytes_up: backend.bytes().0,
             bytes_down: backend.bytes().1,
             admin: backend.admin(),
@@ -75,9 +86,11 @@ impl Proxy {
             ejections_total: backend.ejections(),
             probe: self.shared.watches.view(&settings.name, backend.name()),
         };
+        let backends = settings.backends.iter().zip(upstream.live().members());
         UpstreamView {
             fingerprint: upstream.fingerprint(),
-            backends: upstream.live().members().iter().map(view).collect(),
+            removed_by_admin: by_admin::removed(written, &settings.backends),
+            backends: backends.map(view).collect(),
         }
     }
 }

@@ -297,3 +297,51 @@ fn idle_time_and_age_are_told_in_seconds() {
     assert!(idle.as_f64() < first("age_seconds").as_f64());
     assert!(Duration::from_secs(60).as_secs_f64() > first("age_seconds").as_f64().unwrap());
 }
+
+#[test]
+fn a_reload_takes_weights_and_members_from_the_file_and_leaves_states_to_the_admin() {
+    let backends = [Backend::echo(), Backend::echo(), Backend::echo()];
+    let [a, b, c] = backends.each_ref().map(Backend::address);
+    let setup = Setup::new(&[a, b]).admin();
+    let proxy = setup.start();
+    let admin = proxy.admin();
+    let changed = |at: usize| {
+        let upstream = admin.status()["upstreams"][0].clone();
+        upstream["backends"][at]["changed_by_admin"].clone()
+    };
+    assert_eq!(changed(0), json!([]));
+    let change = |backend, body: &str| {
+        let answer = admin.post(&format!("/upstreams/feed/backends/{backend}"), body);
+        assert_eq!(answer.status, 200, "{answer:?}");
+    };
+    change(a, "{\"weight\": 7, \"state\": \"drain\"}");
+    let added = admin.post(
+        "/upstreams/feed/backends",
+        &format!("{{\"address\": \"{c}\"}}"),
+    );
+    assert_eq!(added.status, 200, "{added:?}");
+    let removed = admin.delete(&format!("/upstreams/feed/backends/{b}"));
+    assert_eq!(removed.status, 200, "{removed:?}");
+    assert_eq!(changed(0), json!(["weight", "state"]));
+    assert_eq!(changed(1), json!(["added"]));
+    let upstream = admin.status()["upstreams"][0].clone();
+    assert_eq!(upstream["removed_by_admin"], json!([b.to_string()]));
+
+    let line = proxy.reload(&setup);
+    let gone = format!(
+        "as in the file, whatever an admin has said: feed/{a} weight, feed/{c} added, feed/{b} removed"
+    );
+    assert!(line.contains(&gone), "{line}");
+    let stays = format!("as an admin has said, whatever is in the file: feed/{a} state");
+    assert!(line.contains(&stays), "{line}");
+    assert_eq!(changed(0), json!(["state"]));
+    assert_eq!(changed(1), json!([]));
+    // What the file says otherwise than it did is newer than what the admin said.
+    let table = format!("[[upstream.backend]]\naddress = \"{a}\"\nstate = \"maint\"\n");
+    proxy.reload(&Setup::new(&[b]).admin().more(&table));
+    let backends = admin.status()["upstreams"][0]["backends"].clone();
+    let mut all = backends.as_array().unwrap().iter();
+    let of_a = all.find(|it| it["name"] == a.to_string()).unwrap();
+    assert_eq!(of_a["admin"], "maint");
+    assert_eq!(of_a["changed_by_admin"], json!([]));
+}

@@ -98,6 +98,10 @@ fn a_backend_gets_another_state_and_another_weight() {
         (&seen["admin"], &seen["weight"]),
         (&"maint".into(), &7.into())
     );
+    let status = told(&verb(&proxy, &["status"]));
+    let changed =
+        format!("by an admin, and not in the file: feed/{name} weight, feed/{name} state\n");
+    assert!(status.contains(&changed), "{status}");
     let (code, said) = complaint(&verb(&proxy, &["backend", "feed", "nobody", "ready"]));
     assert_eq!(code, Some(1));
     assert!(said.contains("no backend \"nobody\"; there are:"), "{said}");
