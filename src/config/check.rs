@@ -5,7 +5,7 @@
 
 use super::document::{self, Once, Table};
 use super::error::Errors;
-use super::model::{Config, Forwarded, Listener, Log, Mode, Process, Upstream};
+use super::model::{Config, Forwarded, Listener, Log, Mode, Process, SlowClient, Upstream};
 use super::networks::Networks;
 use super::route::route;
 use super::tls::listener_tls;
@@ -27,6 +27,8 @@ const NETWORKS_MAX: usize = 1024;
 const BACKLOG_MAX: u32 = 1 << 20;
 /// The socket option takes an int.
 const NOTSENT_LOWAT_MAX: u32 = 1 << 30;
+/// More than any socket holds.
+const UNSENT_MAX: u32 = 1 << 30;
 /// MAX_TCP_KEEPCNT of the kernel.
 const KEEPALIVE_COUNT_MAX: u32 = 127;
 /// From twice the ClientHellos and heads that programs send without being asked for much (about 500 bytes), to the 64 KiB
@@ -199,6 +201,7 @@ fn sockets(table: &mut Table<'_>, listener: &mut Listener) {
         &mut listener.half_close_timeout,
         quantity::timeout,
     );
+    table.set("max_age", &mut listener.max_age, quantity::duration_or_zero);
     table.set(
         "user_timeout",
         &mut listener.user_timeout,
@@ -211,6 +214,9 @@ fn sockets(table: &mut Table<'_>, listener: &mut Listener) {
     table.set("notsent_lowat", notsent_lowat, |v| {
         quantity::size(v, 0..=NOTSENT_LOWAT_MAX)
     });
+    if let Some(inner) = table.table("slow_client") {
+        slow_client(inner, &mut listener.slow_client);
+    }
 }
 
 /// A list of networks, perhaps empty.
@@ -239,6 +245,14 @@ fn keepalive(mut table: Table<'_>, keepalive: &mut Keepalive) {
     table.set("count", &mut keepalive.count, |v| {
         value::integer(v, 1..=KEEPALIVE_COUNT_MAX)
     });
+    table.finish();
+}
+
+fn slow_client(mut table: Table<'_>, slow: &mut SlowClient) {
+    table.set("unsent", &mut slow.unsent, |v| {
+        quantity::size(v, 0..=UNSENT_MAX)
+    });
+    table.set("for", &mut slow.patience, quantity::timeout);
     table.finish();
 }
 

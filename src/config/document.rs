@@ -3,7 +3,6 @@
 //! a table is its grammar, and there is no second list of keys to keep in step.
 
 use super::error::{Errors, Report};
-use super::later;
 use super::value::{Parsed, listed, nearest, wrong_type};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -40,7 +39,6 @@ pub(super) fn read<T>(
         span: root.span(),
         entries: root.get_ref(),
         known: Vec::new(),
-        refused: false,
     });
     report.finish(value)
 }
@@ -56,8 +54,6 @@ pub(super) struct Table<'a> {
     span: Range<usize>,
     entries: &'a DeTable<'a>,
     known: Vec<&'static str>,
-    /// Nothing in this table is supported yet, which has been said.
-    refused: bool,
 }
 
 impl<'a> Table<'a> {
@@ -174,9 +170,11 @@ impl<'a> Table<'a> {
 
     /// Reports every key that nobody asked for.
     pub(super) fn finish(self) {
-        for (key, value) in self.entries {
-            if !self.known.contains(&key.get_ref().as_ref()) {
-                self.on_left_over(key, value);
+        for key in self.entries.keys() {
+            let name = key.get_ref().as_ref();
+            if !self.known.contains(&name) {
+                let path = self.path_of(name);
+                self.report.add(key.span(), &path, self.unknown(name));
             }
         }
     }
@@ -294,74 +292,11 @@ impl<'a> Table<'a> {
             span,
             entries,
             known: Vec::new(),
-            refused: false,
         })
     }
 
-    /// A key of a later version is checked and refused; any other is unknown.
-    fn on_left_over(
-        &self,
-        key: &'a Spanned<toml::de::DeString<'a>>,
-        value: &'a Spanned<DeValue<'a>>,
-    ) {
-        let (span, name) = (key.span(), key.get_ref().as_ref());
-        match later::find(&self.schema_of(name)) {
-            Some(later) => self.on_later(later, name, span, value),
-            None => {
-                self.report
-                    .add(span, &self.path_of(name), self.unknown(name));
-            }
-        }
-    }
-
-    fn on_later(
-        &self,
-        later: &later::Later,
-        name: &str,
-        key_span: Range<usize>,
-        value: &'a Spanned<DeValue<'a>>,
-    ) {
-        let path = self.path_of(name);
-        match later.asks_for_nothing(value.get_ref()) {
-            Ok(true) => {}
-            Ok(false) => self.on_refused(name, key_span, value),
-            Err(message) => self.report.add(value.span(), &path, message),
-        }
-    }
-
-    /// Says it once for a table, whose own keys are then only checked.
-    fn on_refused(&self, name: &str, key_span: Range<usize>, value: &'a Spanned<DeValue<'a>>) {
-        let path = self.path_of(name);
-        if !self.refused {
-            let message = "not supported yet; remove it".to_owned();
-            self.report.add(key_span, &path, message);
-        }
-        let items: &'a [Spanned<DeValue<'a>>] = match value.get_ref() {
-            DeValue::Table(_) => std::slice::from_ref(value),
-            DeValue::Array(items) => items,
-            DeValue::String(_)
-            | DeValue::Integer(_)
-            | DeValue::Float(_)
-            | DeValue::Boolean(_)
-            | DeValue::Datetime(_) => &[],
-        };
-        for item in items.iter().filter(|item| item.get_ref().is_table()) {
-            if let Some(table) = self.inner(name, path.clone(), item) {
-                Self {
-                    refused: true,
-                    ..table
-                }
-                .finish();
-            }
-        }
-    }
-
     fn unknown(&self, name: &str) -> String {
-        let known = self
-            .known
-            .iter()
-            .copied()
-            .chain(later::inside(&self.schema));
+        let known = self.known.iter().copied();
         if let Some(key) = nearest(name, known) {
             return format!("unknown key; did you mean `{key}`?");
         }

@@ -17,7 +17,6 @@ mod flags;
 mod hash_key;
 mod host_name;
 mod host_pattern;
-mod later;
 mod man;
 mod model;
 mod networks;
@@ -42,11 +41,10 @@ pub use admin::{Admin, AdminAddress};
 pub use error::{Error, Errors, Place};
 pub use hash_key::HashKey;
 pub use host_pattern::HostPattern;
-pub use later::keys_not_supported_yet;
 pub use model::{
     AcceptProxy, Access, AdminState, AllDown, Backend, Balance, Certificate, Config, Format,
     Forwarded, Listener, ListenerTls, Log, Mode, OnDown, Process, Rate, Relay, Route, SendProxy,
-    TlsVersion, Upstream, UpstreamTls, Workers,
+    SlowClient, TlsVersion, Upstream, UpstreamTls, Workers,
 };
 pub use networks::Networks;
 pub use probe::{Exchange, HttpRequest, InitialHealth, Probe, ProbeType, Status};

@@ -122,6 +122,9 @@ pub struct Listener {
     pub idle_timeout: Duration,
     /// After one side's FIN, close when no byte came from the other for this long. Default 30 s.
     pub half_close_timeout: Duration,
+    /// Close at this age, more or less a tenth of it, so that those who came together do not leave together. Default
+    /// 0 s: at none.
+    pub max_age: Duration,
     /// TCP_USER_TIMEOUT of client sockets (tcp(7)): how long sent bytes may stay unacknowledged, whole
     /// milliseconds. Default 30 s; zero leaves the system's.
     pub user_timeout: Duration,
@@ -130,6 +133,8 @@ pub struct Listener {
     /// TCP_NOTSENT_LOWAT of client sockets, bytes: how much the kernel takes ahead of what it could send. Default
     /// 128 KiB; zero leaves the system's.
     pub notsent_lowat: u32,
+    /// When a client is closed that does not take what it gets. Default none is.
+    pub slow_client: SlowClient,
     /// The longest request head or ClientHello that is waited for, bytes, 1 KiB to 64 KiB. Default 16 KiB.
     pub peek_max_bytes: u32,
     /// How long a client may take for what is read before a backend is chosen. Default 10 s.
@@ -152,6 +157,15 @@ pub struct Listener {
     pub connect_rate_per_ip: Option<Rate>,
     /// `[listener.tls]`. Default none: TLS, if clients speak it, is the backends'.
     pub tls: Option<ListenerTls>,
+}
+
+/// `listener.slow_client`
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SlowClient {
+    /// It leaves so many bytes unsent: those that its host has not acknowledged, and those that wait here. Default 0: off.
+    pub unsent: u32,
+    /// For so long. Default 30 s.
+    pub patience: Duration,
 }
 
 /// `listener.mode`
@@ -430,6 +444,7 @@ impl Listener {
             nodelay: true,
             idle_timeout: Duration::from_mins(10),
             half_close_timeout: Duration::from_secs(30),
+            max_age: Duration::ZERO,
             user_timeout: Duration::from_secs(30),
             keepalive: Keepalive {
                 idle: Duration::from_mins(1),
@@ -437,6 +452,10 @@ impl Listener {
                 count: 4,
             },
             notsent_lowat: 128 << 10,
+            slow_client: SlowClient {
+                unsent: 0,
+                patience: Duration::from_secs(30),
+            },
             peek_max_bytes: 16 << 10,
             peek_timeout: Duration::from_secs(10),
             proxy_protocol: AcceptProxy::Off,

@@ -94,6 +94,7 @@ fn sockets(out: &mut Page, listener: &Listener) {
     out.key("nodelay", listener.nodelay);
     out.key("idle_timeout", duration(listener.idle_timeout));
     out.key("half_close_timeout", duration(listener.half_close_timeout));
+    out.key("max_age", duration(listener.max_age));
     out.key("user_timeout", duration(listener.user_timeout));
     let (idle, interval) = (duration(keepalive.idle), duration(keepalive.interval));
     let count = keepalive.count;
@@ -102,6 +103,12 @@ fn sockets(out: &mut Page, listener: &Listener) {
         format!("{{ idle = {idle}, interval = {interval}, count = {count} }}"),
     );
     out.key("notsent_lowat", string(&size_text(listener.notsent_lowat)));
+    let slow = &listener.slow_client;
+    let (unsent, patience) = (string(&size_text(slow.unsent)), duration(slow.patience));
+    out.key(
+        "slow_client",
+        format!("{{ unsent = {unsent}, for = {patience} }}"),
+    );
 }
 
 fn admission(out: &mut Page, listener: &Listener) {

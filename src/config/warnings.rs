@@ -3,7 +3,7 @@
 use super::hash_key::HashKey;
 use super::host_pattern::HostPattern;
 use super::model::{
-    AcceptProxy, AdminState, Balance, Config, Listener, Mode, Process, Route, Upstream,
+    AcceptProxy, AdminState, Balance, Config, Listener, Mode, Process, Relay, Route, Upstream,
 };
 use super::networks::Networks;
 use super::words::MODES;
@@ -65,6 +65,7 @@ impl Listener {
             .into_iter()
             .chain(self.proxy_warning())
             .chain(self.admission_warning())
+            .chain(self.slow_client_warning())
             .chain(self.route_warnings());
         let of = |warning| format!("listener \"{}\": {warning}", self.name);
         found.map(of).collect()
@@ -82,6 +83,13 @@ impl Listener {
             | (AcceptProxy::Optional | AcceptProxy::Required, false) => return None,
         };
         Some(warning.to_owned())
+    }
+
+    fn slow_client_warning(&self) -> Option<String> {
+        let is_bounded = self.notsent_lowat > 0 && self.relay != Relay::Splice;
+        (is_bounded && self.slow_client.unsent > self.notsent_lowat).then(|| {
+            "slow_client.unsent is above notsent_lowat: who stops to read messages may never leave so much unsent".to_owned()
+        })
     }
 
     fn admission_warning(&self) -> Option<String> {

@@ -27,6 +27,8 @@ mod outcome;
 mod pair;
 mod secure;
 mod shake;
+mod slow;
+mod span;
 
 pub use admission::{Household, Households, Rejection, admit};
 pub use glance::Glance;
@@ -45,6 +47,7 @@ use greet::Greet;
 use leave::Leave;
 use pair::{Close, Ending, Pair, Verdict};
 use shake::Shake;
+use span::Span;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -316,11 +319,10 @@ impl Connection {
 
     /// Its timer fired.
     pub fn on_timer(&mut self, cx: &mut Cx<'_>) {
-        let rules = self.listener_rules();
-        let (idle, half) = (rules.idle_timeout, rules.half_close_timeout);
+        let span = self.span();
         match &mut self.state {
             State::Relaying(pair) => {
-                let verdict = pair.on_timer((idle, half), self.key, cx);
+                let verdict = pair.on_timer(&span, self.key, cx);
                 self.on_verdict(verdict, cx);
             }
             State::Greeting(_) | State::Handshaking(_) | State::Dialing(_) | State::Leaving(_) => {
@@ -472,13 +474,13 @@ impl Connection {
     }
 
     fn set_timer(&mut self, cx: &mut Cx<'_>) {
-        let rules = self.listener_rules();
         if let State::Relaying(pair) = &self.state {
-            cx.wheel.set(
-                self.key.slot,
-                pair.deadline(rules.idle_timeout, rules.half_close_timeout),
-            );
+            cx.wheel.set(self.key.slot, pair.deadline(&self.span()));
         }
+    }
+
+    fn span(&self) -> Span {
+        Span::new(self.listener_rules(), self.id, self.started)
     }
 
     fn listener_rules(&self) -> &Listener {

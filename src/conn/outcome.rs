@@ -81,6 +81,10 @@ pub enum Cause {
     PlainHttp,
     /// The client's handshake was not over in `handshake_timeout`.
     HandshakeTimeout,
+    /// It had reached its `max_age`.
+    MaxAge,
+    /// The client left too much of what it got unsent, for too long (`slow_client`).
+    SlowClient,
 }
 
 /// Where a connection stood when it ended.
@@ -115,7 +119,7 @@ pub struct Outcome {
 
 impl Cause {
     /// Every cause, in the order of the counters; of those that say what is wrong, one for all.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 37] = [
         Self::ClientFin,
         Self::BackendFin,
         Self::ClientReset,
@@ -151,6 +155,8 @@ impl Cause {
         Self::BackendTls("malformed"),
         Self::PlainHttp,
         Self::HandshakeTimeout,
+        Self::MaxAge,
+        Self::SlowClient,
     ];
 
     /// Of a side whose socket reports this error.
@@ -219,6 +225,8 @@ impl Cause {
             Self::BackendTls(_) => 32,
             Self::PlainHttp => 33,
             Self::HandshakeTimeout => 34,
+            Self::MaxAge => 35,
+            Self::SlowClient => 36,
         }
     }
 
@@ -259,7 +267,9 @@ impl Cause {
             | Self::ClientTruncated
             | Self::BackendTruncated
             | Self::PlainHttp
-            | Self::HandshakeTimeout => None,
+            | Self::HandshakeTimeout
+            | Self::MaxAge
+            | Self::SlowClient => None,
         }
     }
 
@@ -300,7 +310,9 @@ impl Cause {
             | Self::ClientTruncated
             | Self::ClientAlert(_)
             | Self::ClientTls(_)
-            | Self::HandshakeTimeout => None,
+            | Self::HandshakeTimeout
+            | Self::MaxAge
+            | Self::SlowClient => None,
         }
     }
 
@@ -342,10 +354,12 @@ impl Cause {
             Self::BackendTls(_) => "backend-tls",
             Self::PlainHttp => "plain-http",
             Self::HandshakeTimeout => "handshake-timeout",
+            Self::MaxAge => "max-age",
+            Self::SlowClient => "slow-client",
         }
     }
 
-    /// HAProxy's first letter: who. `d` for a drain is ours.
+    /// HAProxy's first letter: who. `d` for an end that was ours to choose is our own.
     const fn letter(self) -> char {
         match self {
             Self::ClientFin | Self::BackendFin => '-',
@@ -360,10 +374,14 @@ impl Cause {
             | Self::BackendTruncated
             | Self::BackendAlert(_)
             | Self::BackendTls(_) => 'S',
-            Self::Idle | Self::ClientHalfClose | Self::PeekTimeout | Self::HandshakeTimeout => 'c',
+            Self::Idle
+            | Self::ClientHalfClose
+            | Self::PeekTimeout
+            | Self::HandshakeTimeout
+            | Self::SlowClient => 'c',
             Self::BackendHalfClose | Self::ConnectTimeout => 's',
             Self::Resource => 'R',
-            Self::Drain => 'd',
+            Self::Drain | Self::MaxAge => 'd',
             Self::BackendDown => 'D',
             Self::Killed => 'K',
             Self::BadHead(_)

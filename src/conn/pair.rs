@@ -1,5 +1,7 @@
 //! A client and its backend, relayed: two halves, and who ended what.
 
+use super::slow::Slow;
+use super::span::Span;
 use super::{Cause, Cx, Glance, Meter, Outcome, Phase, Side, Summary};
 use crate::base::{Counter, Key};
 use crate::config::Listener;
@@ -34,6 +36,8 @@ pub(super) struct Pair {
     /// Where bytes are counted for the backend.
     traffic: Arc<Traffic>,
     stage: Stage,
+    /// Where the client is looked after (`slow_client`).
+    slow: Option<Box<Slow>>,
 }
 
 /// One side: its socket, and TLS if it speaks that with us.
@@ -117,6 +121,7 @@ impl Pair {
             down: Half::new(rules.relay, rules.notsent_lowat),
             traffic,
             stage: Stage::Open,
+            slow: Slow::watch(&rules.slow_client, now),
         }
     }
 
@@ -159,7 +164,7 @@ impl Pair {
         cx: &mut Cx<'_>,
     ) -> Verdict {
         if let Event::Unsent { bytes } = event {
-            return self.on_unsent(bytes);
+            return self.on_unsent(lane, bytes, cx.now);
         }
         let (source, step) = self.step(key, lane, event, meter, cx);
         if self.is_tls() {
@@ -223,13 +228,9 @@ impl Pair {
         }
     }
 
-    pub(super) fn on_timer(
-        &mut self,
-        (idle, half_close): (Duration, Duration),
-        key: Key,
-        cx: &mut Cx<'_>,
-    ) -> Verdict {
-        if self.deadline(idle, half_close) > cx.now {
+    pub(super) fn on_timer(&mut self, span: &Span, key: Key, cx: &mut Cx<'_>) -> Verdict {
+        self.look_after_client(key, cx);
+        if self.deadline(span) > cx.now {
             return Verdict::Staged;
         }
         // Who speaks TLS is told, lest it takes the end for an attack.
@@ -239,6 +240,9 @@ impl Pair {
             errno: None,
         };
         match self.stage {
+            Stage::Open | Stage::HalfClosed(_) if span.is_over(cx.now) => {
+                self.stop(Cause::MaxAge, key, cx)
+            }
             Stage::Open if self.is_tls() => self.stop(Cause::Idle, key, cx),
             Stage::HalfClosed(Side::Client) if self.is_tls() => {
                 self.stop(Cause::BackendHalfClose, key, cx)
@@ -267,13 +271,32 @@ impl Pair {
     }
 
     /// When the timer should next look.
-    pub(super) fn deadline(&self, idle: Duration, half_close: Duration) -> Time {
+    pub(super) fn deadline(&self, span: &Span) -> Time {
         match self.stage {
-            Stage::Open => self.last + idle,
-            Stage::HalfClosed(_) => self.last + half_close,
+            Stage::Open => self.earlier(span.earlier(self.last + span.idle)),
+            Stage::HalfClosed(_) => self.earlier(span.earlier(self.last + span.half_close)),
             Stage::Flushing(..) => self.last + FLUSH,
             Stage::Settling(_, _, ask) => ask.min(self.last + FLUSH),
             Stage::Stopping(_) => self.last + LINGER,
+        }
+    }
+
+    /// The time given, or when the client is looked at, whichever comes first.
+    fn earlier(&self, time: Time) -> Time {
+        let look = self.slow.as_ref().map(|slow| slow.next());
+        look.map_or(time, |look| time.min(look))
+    }
+
+    /// Asks how much the client leaves unsent, when it is time to.
+    fn look_after_client(&mut self, key: Key, cx: &mut Cx<'_>) {
+        let given = self.down.moved().total();
+        if let Some(slow) = &mut self.slow
+            && slow.is_to_be_asked(given, cx.now)
+        {
+            cx.ops.push(Op::Unsent {
+                tag: relay::tag(key, Lane::A),
+                sock: self.sock(Side::Client),
+            });
         }
     }
 
@@ -506,7 +529,15 @@ impl Pair {
         });
     }
 
-    fn on_unsent(&self, bytes: u32) -> Verdict {
+    fn on_unsent(&mut self, lane: Lane, bytes: u32, now: Time) -> Verdict {
+        if let Some(slow) = &mut self.slow
+            && lane == Lane::A
+            && slow.is_asked()
+        {
+            let unsent = u64::from(bytes) + u64::from(self.down.waiting());
+            let is_over = slow.on_answer(unsent, self.down.moved().total(), now);
+            return self.on_looked_after(is_over);
+        }
         match self.stage {
             Stage::Settling(failed, outcome, _) if bytes == 0 => {
                 Verdict::End(outcome, Ending::Reset(failed.other()))
@@ -516,6 +547,25 @@ impl Pair {
             | Stage::Flushing(..)
             | Stage::Settling(..)
             | Stage::Stopping(_) => Verdict::Going,
+        }
+    }
+
+    /// What a client does not take is not waited for: a reset gives its memory back at once.
+    fn on_looked_after(&self, is_over: bool) -> Verdict {
+        match self.stage {
+            Stage::Open | Stage::HalfClosed(_) if is_over => {
+                let outcome = Outcome {
+                    cause: Cause::SlowClient,
+                    phase: self.phase(),
+                    errno: None,
+                };
+                Verdict::End(outcome, Ending::Reset(Side::Client))
+            }
+            Stage::Open
+            | Stage::HalfClosed(_)
+            | Stage::Flushing(..)
+            | Stage::Settling(..)
+            | Stage::Stopping(_) => Verdict::Staged,
         }
     }
 

@@ -131,7 +131,7 @@ impl Copy {
     }
 
     /// Bytes received and not yet sent.
-    fn queued(&self) -> u32 {
+    pub(super) fn queued(&self) -> u32 {
         let sending = match self.writing {
             Writing::Busy(bytes) => bytes,
             Writing::Idle | Writing::Shut | Writing::Failed { .. } => 0,

@@ -103,6 +103,14 @@ impl Half {
         }
     }
 
+    /// Bytes that the source gave and the sink's socket has not taken.
+    pub fn waiting(&self) -> u32 {
+        match &self.engine {
+            Engine::Copy(copy) => copy.queued(),
+            Engine::Splice(splice) => splice.waiting(),
+        }
+    }
+
     /// Begins to move bytes. [`Step::Ended`] when there is nothing to move.
     pub fn start(&mut self, begin: Begin, cx: &mut Cx<'_>) -> Step {
         if cx.is_tls() {

@@ -14,8 +14,8 @@ const BUDGET: u32 = 256 << 10;
 enum State {
     /// A splice is in flight.
     Moving,
-    /// The same, and it waits for the sink to take what is in its pipe.
-    Held,
+    /// The same, and it waits for the sink to take so much that is in its pipe.
+    Held(u32),
     /// A splice is in flight; what is in its pipe still goes out, and nothing more (`stop`).
     Stopping,
     /// A splice is in flight on a source that is known to have failed; it moves the source's last bytes.
@@ -76,13 +76,26 @@ impl Splice {
 
     /// Whether the source is not read because the sink has not taken what came before.
     pub(super) fn waits_for_sink(&self) -> bool {
-        self.0 == State::Held
+        matches!(self.0, State::Held(_))
+    }
+
+    /// Bytes that the sink has not taken.
+    pub(super) fn waiting(&self) -> u32 {
+        match self.0 {
+            State::Held(bytes) => bytes,
+            State::Moving
+            | State::Stopping
+            | State::Failing
+            | State::Ended
+            | State::Broken
+            | State::Failed { .. } => 0,
+        }
     }
 
     fn is_moving(&self) -> bool {
         matches!(
             self.0,
-            State::Moving | State::Held | State::Stopping | State::Failing
+            State::Moving | State::Held(_) | State::Stopping | State::Failing
         )
     }
 
@@ -102,11 +115,11 @@ impl Splice {
                 Next::Stay(Step::SinkFailed(Failure::Socket(errno)))
             }
             (_, Stop::SourceFailed(errno)) => self.on_source_failed(errno),
-            (State::Moving | State::Held, Stop::End) => {
+            (State::Moving | State::Held(_), Stop::End) => {
                 self.0 = State::Ended;
                 Next::Stay(Step::Ended)
             }
-            (State::Moving | State::Held, stop) => self.move_on(stop, leave, cx),
+            (State::Moving | State::Held(_), stop) => self.move_on(stop, it.held, leave, cx),
             (State::Stopping, _) => self.flush(it.held, cx),
             (State::Failing, stop) => take_last(&mut self.0, stop, cx),
             (State::Ended | State::Broken, _) => unreachable!("no splice is in flight"),
@@ -115,7 +128,7 @@ impl Splice {
 
     /// See [`Half::stop`](super::Half::stop).
     pub(super) fn stop(&mut self, cx: &mut Cx<'_>) {
-        if matches!(self.0, State::Moving | State::Held) {
+        if matches!(self.0, State::Moving | State::Held(_)) {
             self.0 = State::Stopping;
             cancel(cx);
         }
@@ -124,7 +137,7 @@ impl Splice {
     /// See [`Half::fail_source`](super::Half::fail_source).
     pub(super) fn fail_source(&mut self) {
         self.0 = match self.0 {
-            State::Moving | State::Held | State::Stopping | State::Failing => State::Failing,
+            State::Moving | State::Held(_) | State::Stopping | State::Failing => State::Failing,
             State::Ended | State::Broken => State::Broken,
             failed @ State::Failed { .. } => failed,
         };
@@ -148,7 +161,7 @@ impl Splice {
         Next::Stay(Step::SourceFailed(Failure::Socket(errno)))
     }
 
-    fn move_on(&mut self, stop: Stop, leave: bool, cx: &mut Cx<'_>) -> Next {
+    fn move_on(&mut self, stop: Stop, held: u32, leave: bool, cx: &mut Cx<'_>) -> Next {
         let wait = match stop {
             Stop::NoPipe => return Next::Leave,
             Stop::Empty | Stop::Budget if leave => return Next::Leave,
@@ -160,7 +173,7 @@ impl Splice {
             }
         };
         self.0 = if stop == Stop::Full {
-            State::Held
+            State::Held(held)
         } else {
             State::Moving
         };

@@ -297,6 +297,12 @@ impl World {
         self.check_deliveries();
         self.haste = Some(self.haste.map_or(haste, |known| known.min(haste)));
         self.demands.whole = false;
+        self.let_discard();
+    }
+
+    /// From now on the program may throw away what it receives: it ends connections for reasons of its own, and reads on so
+    /// that nobody is reset for what was not read.
+    pub fn let_discard(&mut self) {
         self.demands.held_max = u64::MAX;
     }
 

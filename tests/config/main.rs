@@ -10,7 +10,7 @@ mod wrong;
 use ringway::config::{
     AcceptProxy, Access, AdminState, AllDown, Balance, Config, Exchange, Format, Forwarded,
     HashKey, HashPrefix, HttpRequest, InitialHealth, Mode, Networks, OnDown, Probe, Ratio, Relay,
-    SendProxy, Status, Workers, keys_not_supported_yet,
+    SendProxy, Status, Workers,
 };
 use std::net::IpAddr;
 use std::path::Path;
@@ -266,44 +266,6 @@ fn values_that_ask_for_nothing_are_let_through() {
     let upstream = "[[upstream]]\nhash_load_factor = 0\nslow_start = \"0s\"\nsource_addresses = []";
     text = text.replace("[[upstream]]", upstream);
     assert_eq!(parsed(&text), parsed(MINIMAL));
-}
-
-#[test]
-fn no_key_of_a_later_version_is_taken_in_silence() {
-    let mut seen = 0;
-    for path in keys_not_supported_yet() {
-        let (table, key) = path.rsplit_once('.').unwrap_or(("", path));
-        let text = match table {
-            "" => format!("{key} = {{}}\n{MINIMAL}"),
-            "process" => format!("{MINIMAL}[process]\n{key} = {{}}\n"),
-            "listener" | "upstream" | "upstream.backend" => {
-                format!("{MINIMAL}[[{table}]]\n{key} = {{}}\n")
-            }
-            // In a table that is refused as a whole; the next test looks inside one.
-            _ => continue,
-        };
-        let errors = refused(&text);
-        let end = format!("{key}: ");
-        assert!(
-            errors.lines().any(|line| line.contains(&end)),
-            "{path}: {errors}"
-        );
-        seen += 1;
-    }
-    assert!(seen >= 1, "{seen}");
-}
-
-#[test]
-fn a_table_of_a_later_version_is_refused_once_and_its_keys_are_checked() {
-    let slow = "[listener.slow_client]\nunsent = 0\nfor = \"3 sec\"\nunset = 0\n";
-    let text = MINIMAL.replacen("[[upstream]]", &format!("{slow}[[upstream]]"), 1);
-    assert_eq!(
-        refused(&text),
-        "ringway.toml:5:11: listener[0].slow_client: not supported yet; remove it\n\
-         ringway.toml:7:7: listener[0].slow_client.for: \"3 sec\" is not a duration; write a number and a \
-         unit, such as \"250us\", \"1500ms\", \"10s\", \"5m\", \"7d\"\n\
-         ringway.toml:8:1: listener[0].slow_client.unset: unknown key; did you mean `unsent`?"
-    );
 }
 
 #[test]

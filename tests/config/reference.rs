@@ -2,7 +2,7 @@
 
 use crate::parsed;
 use crate::wrong::MINIMAL;
-use ringway::config::{Config, keys_not_supported_yet};
+use ringway::config::Config;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -85,21 +85,6 @@ fn the_reference_has_every_key_with_its_default() {
         })
         .collect();
     assert_eq!(documented(), expected);
-}
-
-#[test]
-fn the_reference_lists_every_key_that_is_not_supported_yet() {
-    let section = REFERENCE
-        .split("## Not supported yet")
-        .nth(1)
-        .expect("the section is there");
-    let bullets = section
-        .rsplit("```")
-        .next()
-        .expect("the list follows the example");
-    // Every other piece between backquotes is a key.
-    let listed: BTreeSet<&str> = bullets.split('`').skip(1).step_by(2).collect();
-    assert_eq!(listed, keys_not_supported_yet().collect());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use proptest::option;
 use proptest::prelude::*;
 use ringway::config::{
     AcceptProxy, Access, Admin, AdminAddress, Config, Format, Forwarded, HashKey, HostPattern,
-    Listener, Log, Mode, Networks, Process, Rate, Relay, Route, Workers,
+    Listener, Log, Mode, Networks, Process, Rate, Relay, Route, SlowClient, Workers,
 };
 use ringway::ring::Keepalive;
 use std::collections::BTreeSet;
@@ -184,12 +184,22 @@ pub(crate) fn hash_keys() -> impl Strategy<Value = Vec<HashKey>> {
 
 fn listeners() -> impl Strategy<Value = Listener> {
     let identity = (names(), vec(addresses(), 1..4), any::<usize>());
-    let times = (timeouts(), timeouts(), user_timeouts());
+    let times = (timeouts(), timeouts(), user_timeouts(), timeouts());
     let keepalive = (1_u64..=32_767, 1_u64..=32_767, 1_u32..=127);
     let numbers = (1_u32..=1 << 20, 0_u32..=1 << 30, 0_usize..=1_000_000_000);
+    let slow = (0_u32..=1 << 30, timeouts());
+    let slow = slow.prop_map(|(unsent, patience)| SlowClient { unsent, patience });
+    let times = (times, slow);
     let flags = any::<[bool; 3]>();
     (identity, times, keepalive, numbers, flags, first_bytes()).prop_map(
-        |((name, listen, upstream), times, keepalive, numbers, flags, first_bytes)| {
+        |(
+            (name, listen, upstream),
+            (times, slow_client),
+            keepalive,
+            numbers,
+            flags,
+            first_bytes,
+        )| {
             let [nodelay, copy, incoming_cpu] = flags;
             Listener {
                 name,
@@ -202,12 +212,14 @@ fn listeners() -> impl Strategy<Value = Listener> {
                 idle_timeout: times.0,
                 half_close_timeout: times.1,
                 user_timeout: times.2,
+                max_age: times.3,
                 keepalive: Keepalive {
                     idle: Duration::from_secs(keepalive.0),
                     interval: Duration::from_secs(keepalive.1),
                     count: keepalive.2,
                 },
                 notsent_lowat: numbers.1,
+                slow_client,
                 max_connections: numbers.2,
                 ..first_bytes
             }

@@ -31,6 +31,27 @@ fn warnings_name_what_is_seldom_meant() {
     );
 }
 
+#[test]
+fn a_slow_client_that_may_never_be_found_is_warned_of() {
+    let slow = |unsent, more| {
+        let line = format!("slow_client = {{ unsent = \"{unsent}\", for = \"30s\" }}\n{more}");
+        let mut found = of_listener(&line);
+        found.retain(|warning| warning.contains("\"feed\""));
+        found
+    };
+    let found = slow("129KiB", "");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("slow_client.unsent is above notsent_lowat"));
+    for (unsent, more) in [
+        ("128KiB", ""),
+        ("1MiB", "notsent_lowat = 0"),
+        ("1MiB", "notsent_lowat = \"1MiB\""),
+        ("1MiB", "relay = \"splice\""),
+    ] {
+        assert_eq!(slow(unsent, more), Vec::<String>::new(), "{more}");
+    }
+}
+
 /// The warnings of a file whose listener "feed" has these lines; the upstream "chat" is another one.
 fn of_listener(lines: &str) -> Vec<String> {
     of(lines, "")

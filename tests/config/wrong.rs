@@ -564,18 +564,17 @@ const WRONG: &[(&str, &str)] = &[
         upstream!("proxy_protocol = \"on\""),
         "7:18: upstream[0].proxy_protocol: \"on\" is not one of its words; write \"off\", \"v1\" or \"v2\"",
     ),
-    // What later versions do.
-    (
-        listener!("max_age = \"1h\""),
-        "5:1: listener[0].max_age: not supported yet; remove it",
-    ),
     (
         listener!("max_age = \"10 parsecs\""),
         "5:11: listener[0].max_age: \"10 parsecs\" is not a duration",
     ),
     (
-        listener!("slow_client = { unsent = \"1MiB\", for = \"30s\" }"),
-        "5:1: listener[0].slow_client: not supported yet",
+        listener!("slow_client = { unsent = \"1MiB\", for = \"0s\" }"),
+        "5:40: listener[0].slow_client.for: \"0s\" is out of range; write a duration from \"1ms\" to \"24d\"",
+    ),
+    (
+        listener!("slow_client = { unset = 1 }"),
+        "5:17: listener[0].slow_client.unset: unknown key; did you mean `unsent`?",
     ),
     (
         minimal!("[admin]\ntoken_file = \"/etc/token\"\n"),

@@ -1,7 +1,7 @@
 //! Connections on which nothing moves any more.
 
 use super::before;
-use crate::support::{Backend, wait};
+use crate::support::{Backend, End, Peer, pattern, wait};
 use std::time::Duration;
 
 #[test]
@@ -88,4 +88,44 @@ fn half_close_timeout_runs_only_while_no_byte_comes() {
         proxy.await_access_of(client.local()).end(),
         ("client-fin/done", "--")
     );
+}
+
+#[test]
+fn a_connection_ends_at_its_age_on_both_sides() {
+    let backend = Backend::new();
+    let proxy = before(&backend).listener("max_age = \"600ms\"").start();
+    let (client, served) = (proxy.connect(), backend.accept());
+    served.send(b"the last words");
+    client.expect(b"the last words");
+    client.expect_fin();
+    served.expect_fin();
+    let line = proxy.await_access_of(client.local());
+    assert_eq!(line.end(), ("max-age/relaying", "dD"));
+    assert!(line.number("duration_ms") >= 535, "{line:?}");
+}
+
+#[test]
+fn a_client_that_leaves_too_much_unsent_is_reset_and_others_are_not() {
+    let backend = Backend::new();
+    let proxy = before(&backend)
+        .listener("slow_client = { unsent = \"48KiB\", for = \"600ms\" }")
+        .start();
+    let (reads, reads_not) = (proxy.connect(), backend.accept());
+    let stalls = Peer::connect_narrow(proxy.address(), 8 << 10);
+    let sends = backend.accept();
+    // More than all that may hold it: it ends when the proxy does it.
+    let flood = move || {
+        let mut parts = (0..64).map(|mib| pattern(mib << 20, 1 << 20));
+        parts.try_for_each(|part| sends.try_send(part))
+    };
+    let flood = std::thread::spawn(flood);
+    let line = proxy.await_access_of(stalls.local());
+    assert_eq!(line.end(), ("slow-client/relaying", "cD"));
+    assert!(line.number("duration_ms") >= 600, "{line:?}");
+    assert_eq!(stalls.drain_pattern(0).1, End::Reset);
+    assert!(flood.join().unwrap().is_err(), "it was told");
+    reads_not.send_pattern(1 << 20);
+    reads.expect_pattern(1 << 20);
+    reads.fin();
+    reads_not.expect_fin();
 }

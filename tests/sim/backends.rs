@@ -8,7 +8,7 @@ mod sabotage;
 mod watch;
 
 use crate::seats::{Furnished, Listeners, Play, Played, Record};
-use crate::worker::{Haste, demands, draw_limits, set_timeouts};
+use crate::worker::{Haste, be_patient, demands, draw_limits};
 use crate::{Replay, play_all, worlds};
 use check::Known;
 use ringway::config::{
@@ -89,7 +89,7 @@ fn draw_config(chance: &mut Chance) -> (Config, Vec<Range<usize>>) {
         config.upstreams.push(upstream);
         ranges.push(range);
         let mut listener = Listener::new(format!("l{at}"), Vec::new(), at);
-        set_timeouts(&mut listener, Haste::Patient, chance);
+        be_patient(&mut listener);
         config.listeners.push(listener);
     }
     (config, ranges)

@@ -4,6 +4,7 @@
 
 mod backends;
 mod following;
+mod leaving;
 mod opening;
 mod relay;
 #[expect(

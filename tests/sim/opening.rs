@@ -125,7 +125,7 @@ fn furnish(world: &mut World, haste: Haste, workers: usize) -> (Furnished, Plans
         }
     }
     for rules in &mut config.listeners {
-        set_timeouts(rules, haste, world.chance());
+        set_timeouts(rules, haste, world);
         rules.peek_timeout = match haste {
             Haste::Hurried => {
                 Duration::from_millis(1) + world.chance().pause(Duration::from_secs(2))

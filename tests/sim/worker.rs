@@ -3,7 +3,8 @@
 
 use crate::seats::{Furnished, Listeners, Play, Played, Record};
 use crate::{Replay, backends, opening, play_all, swaying, worlds};
-use ringway::config::{Backend, Config, Listener, Log, Process, Relay, Upstream};
+use ringway::base::TICK;
+use ringway::config::{Backend, Config, Listener, Log, Process, Relay, SlowClient, Upstream};
 use ringway::conn::{Cause, Phase};
 use ringway::relay::HIGH_WATER;
 use ringway::ring::{Lane, Time};
@@ -15,6 +16,9 @@ use std::time::Duration;
 
 /// No world has more connections than that.
 const CLIENTS_MAX: u64 = 24;
+
+/// What is still under way when a connection ends comes back late.
+const STOPPING: Duration = Duration::from_millis(200);
 
 /// Whether the program has reasons of its own to end connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,7 +82,7 @@ pub(crate) fn furnish(world: &mut World, haste: Haste, workers: usize) -> Furnis
             let all = [Relay::Auto, Relay::Copy, Relay::Splice];
             listener.relay = world.chance().pick(&all);
         }
-        set_timeouts(&mut listener, haste, world.chance());
+        set_timeouts(&mut listener, haste, world);
         listener.incoming_cpu = world.chance().below(4) == 0;
         config.listeners.push(listener);
         let at = u16::try_from(at).expect("three at most");
@@ -118,18 +122,33 @@ pub(crate) fn furnish(world: &mut World, haste: Haste, workers: usize) -> Furnis
     }
 }
 
-pub(crate) fn set_timeouts(listener: &mut Listener, haste: Haste, chance: &mut Chance) {
+pub(crate) fn set_timeouts(listener: &mut Listener, haste: Haste, world: &mut World) {
+    let chance = world.chance();
     match haste {
-        Haste::Patient | Haste::Swaying | Haste::Draining => {
-            listener.idle_timeout = Duration::from_hours(24);
-            listener.half_close_timeout = Duration::from_hours(24);
-        }
+        Haste::Patient | Haste::Swaying | Haste::Draining => be_patient(listener),
         Haste::Hurried => {
             listener.idle_timeout = Duration::from_millis(1) + chance.pause(Duration::from_secs(2));
             listener.half_close_timeout =
                 Duration::from_millis(1) + chance.pause(Duration::from_secs(1));
+            if chance.below(2) == 0 {
+                listener.max_age = Duration::from_millis(1) + chance.pause(Duration::from_secs(3));
+                world.let_discard();
+            }
+            let chance = world.chance();
+            if chance.below(2) == 0 {
+                listener.slow_client = SlowClient {
+                    unsent: u32::try_from(1 << chance.below(17)).expect("to 64 KiB"),
+                    patience: Duration::from_millis(1) + chance.pause(Duration::from_secs(1)),
+                };
+            }
         }
     }
+}
+
+/// Ends nothing before everything is over.
+pub(crate) fn be_patient(listener: &mut Listener) {
+    listener.idle_timeout = Duration::from_hours(24);
+    listener.half_close_timeout = Duration::from_hours(24);
 }
 
 /// In half of the worlds the process or a listener has fewer places than clients.
@@ -146,6 +165,27 @@ pub(crate) fn draw_limits(config: &mut Config, chance: &mut Chance) -> Arc<Limit
         listener.max_connections = usize::try_from(limit()).expect("a few");
     }
     Arc::new(Limits::new(process))
+}
+
+/// A connection that ended at its age had it, and one that had it was relayed no further.
+fn check_age(record: &Record) {
+    let rules = &record.listener;
+    let age = record.ended.since(record.started);
+    let outcome = record.summary.outcome;
+    if outcome.cause == Cause::MaxAge {
+        let least = rules.max_age.mul_f64(0.9);
+        assert!(age >= least, "{outcome} at {age:?}, not {least:?}");
+    }
+    let relayed = matches!(
+        outcome.cause,
+        Cause::ClientFin | Cause::BackendFin | Cause::Idle
+    );
+    if relayed && !rules.max_age.is_zero() {
+        // A dial may take longer than a connection may live.
+        let connected = record.summary.connect.expect("it was relayed");
+        let most = rules.max_age.mul_f64(1.1).max(connected) + TICK + STOPPING;
+        assert!(age <= most, "{outcome} at {age:?}, {most:?} at most");
+    }
 }
 
 /// A connection that timed out was silent for that long.
@@ -201,9 +241,20 @@ pub(crate) fn check_relayed(record: &Record, (client, backend): (Fate, Fate), up
         "{outcome}: it did not"
     );
     check_timeout(record, client.heard.max(backend.heard));
+    check_age(record);
+    if outcome.cause == Cause::SlowClient {
+        let age = record.ended.since(record.started);
+        let patience = record.listener.slow_client.patience;
+        assert!(age >= patience, "{outcome} after {age:?}");
+    }
     let ours = matches!(
         outcome.cause,
-        Cause::Drain | Cause::Idle | Cause::ClientHalfClose | Cause::BackendHalfClose
+        Cause::Drain
+            | Cause::Idle
+            | Cause::MaxAge
+            | Cause::SlowClient
+            | Cause::ClientHalfClose
+            | Cause::BackendHalfClose
     );
     if ours || !client.orderly || !backend.orderly {
         return;

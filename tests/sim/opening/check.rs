@@ -107,6 +107,8 @@ impl Known<'_> {
             | Cause::BackendReset
             | Cause::BackendLost
             | Cause::Idle
+            | Cause::MaxAge
+            | Cause::SlowClient
             | Cause::ClientHalfClose
             | Cause::BackendHalfClose
             | Cause::ConnectRefused
