@@ -48,7 +48,7 @@ pub use model::{
 };
 pub use networks::Networks;
 pub use probe::{Exchange, HttpRequest, InitialHealth, Probe, ProbeType, Status};
-pub use quantity::duration_text;
+pub use quantity::{duration_of_text, duration_text};
 pub use ratio::Ratio;
 pub use upstream::BACKENDS_MAX;
 

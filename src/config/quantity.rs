@@ -32,6 +32,18 @@ pub(super) fn duration(value: &DeValue, range: RangeInclusive<Duration>) -> Pars
     let text = value
         .as_str()
         .ok_or_else(|| wrong_type(value, "a string with a unit, such as \"10s\""))?;
+    in_range(text, range)
+}
+
+/// A duration that somebody gives outside of a file, of the same form and bounds as in one.
+///
+/// # Errors
+/// What is wrong with it, and what to write.
+pub fn duration_of_text(text: &str) -> Parsed<Duration> {
+    in_range(text, Duration::ZERO..=DURATION_MAX)
+}
+
+fn in_range(text: &str, range: RangeInclusive<Duration>) -> Parsed<Duration> {
     let duration = parse_duration(text)?;
     if range.contains(&duration) {
         return Ok(duration);
@@ -98,7 +110,7 @@ fn whole(duration: Duration, unit: Duration, units: &str) -> Parsed<Duration> {
     ))
 }
 
-pub(super) fn parse_duration(text: &str) -> Parsed<Duration> {
+fn parse_duration(text: &str) -> Parsed<Duration> {
     let micros = number_with_unit(text, &DURATION_UNITS).ok_or_else(|| {
         format!(
             "{} is not a duration; write a number and a unit, such as \"250us\", \"1500ms\", \"10s\", \"5m\", \"7d\"",

@@ -2,9 +2,10 @@
 
 use super::admin::{self, AdminAddress};
 use super::model::AdminState;
-use super::value;
+use super::{quantity, value};
 use clap::Args;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Which proxy is asked.
 #[derive(Args, Clone, Debug)]
@@ -56,6 +57,9 @@ pub struct ChangeBackend {
     /// What is wanted of it: ready, drain, maint, or weight=N from 1 to 256
     #[arg(value_name = "ready|drain|maint|weight=N", value_parser = parse_change)]
     pub change: Change,
+    /// With drain and maint: end its connections evenly over this long, such as 5m; without it they stay
+    #[arg(long, value_name = "DURATION", value_parser = quantity::duration_of_text)]
+    pub over: Option<Duration>,
 }
 
 /// `ringway kill`

@@ -271,6 +271,13 @@ impl Connection {
         is_relayed && matches!(&self.target, Target::Backend(it) if Arc::ptr_eq(it, backend))
     }
 
+    /// Whether this backend is dialed for it.
+    pub fn is_dialed_to(&self, backend: &Arc<Member>) -> bool {
+        let is_dialing = matches!(self.state, State::Dialing(_));
+        is_dialing
+            && matches!(&self.target, Target::Upstream(_, Some(it)) if Arc::ptr_eq(it, backend))
+    }
+
     /// The name of the upstream that it goes to, once that is known.
     pub fn upstream(&self) -> Option<&Arc<str>> {
         match &self.target {

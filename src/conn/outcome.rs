@@ -85,6 +85,8 @@ pub enum Cause {
     MaxAge,
     /// The client left too much of what it got unsent, for too long (`slow_client`).
     SlowClient,
+    /// An operator wants its backend to have none.
+    BackendDrain,
 }
 
 /// Where a connection stood when it ended.
@@ -119,7 +121,7 @@ pub struct Outcome {
 
 impl Cause {
     /// Every cause, in the order of the counters; of those that say what is wrong, one for all.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::ClientFin,
         Self::BackendFin,
         Self::ClientReset,
@@ -157,6 +159,7 @@ impl Cause {
         Self::HandshakeTimeout,
         Self::MaxAge,
         Self::SlowClient,
+        Self::BackendDrain,
     ];
 
     /// Of a side whose socket reports this error.
@@ -227,6 +230,7 @@ impl Cause {
             Self::HandshakeTimeout => 34,
             Self::MaxAge => 35,
             Self::SlowClient => 36,
+            Self::BackendDrain => 37,
         }
     }
 
@@ -269,7 +273,8 @@ impl Cause {
             | Self::PlainHttp
             | Self::HandshakeTimeout
             | Self::MaxAge
-            | Self::SlowClient => None,
+            | Self::SlowClient
+            | Self::BackendDrain => None,
         }
     }
 
@@ -312,7 +317,8 @@ impl Cause {
             | Self::ClientTls(_)
             | Self::HandshakeTimeout
             | Self::MaxAge
-            | Self::SlowClient => None,
+            | Self::SlowClient
+            | Self::BackendDrain => None,
         }
     }
 
@@ -356,6 +362,7 @@ impl Cause {
             Self::HandshakeTimeout => "handshake-timeout",
             Self::MaxAge => "max-age",
             Self::SlowClient => "slow-client",
+            Self::BackendDrain => "backend-drain",
         }
     }
 
@@ -381,7 +388,7 @@ impl Cause {
             | Self::SlowClient => 'c',
             Self::BackendHalfClose | Self::ConnectTimeout => 's',
             Self::Resource => 'R',
-            Self::Drain | Self::MaxAge => 'd',
+            Self::Drain | Self::MaxAge | Self::BackendDrain => 'd',
             Self::BackendDown => 'D',
             Self::Killed => 'K',
             Self::BadHead(_)

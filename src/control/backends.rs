@@ -8,6 +8,7 @@ use crate::config::{
     AdminState, Backend, Exchange, HttpRequest, OnDown, Probe, SendProxy, Status,
     Upstream as Settings,
 };
+use crate::conn::Cause;
 use crate::ring::Time;
 use crate::upstream::health::{Change, State as Health, Terms};
 use crate::upstream::{Member, Upstream};
@@ -94,6 +95,7 @@ fn on_change(shared: Shared) -> OnChange {
             let evict = || Message::Evict {
                 backend: Arc::clone(backend),
                 over,
+                cause: Cause::BackendDown,
             };
             shared.posts.iter().for_each(|post| post.post(evict()));
         }

@@ -3,6 +3,7 @@
 
 use crate::config::{AdminState, Backend};
 use std::fmt;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// A change.
@@ -20,6 +21,8 @@ pub enum Command {
         backend: BackendName,
         /// What is wanted.
         state: AdminState,
+        /// Its connections are to leave within so long; if not given, they stay.
+        over: Option<Duration>,
     },
     /// Give a backend another share.
     SetWeight {
@@ -36,7 +39,12 @@ pub enum Command {
         backend: Backend,
     },
     /// Take a backend away.
-    RemoveBackend(BackendName),
+    RemoveBackend {
+        /// Which one.
+        backend: BackendName,
+        /// Its connections are to leave within so long; if not given, they stay.
+        over: Option<Duration>,
+    },
 }
 
 /// A backend by the names of its upstream and its own.

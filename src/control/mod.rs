@@ -11,6 +11,7 @@ pub mod command;
 pub(crate) mod cpus;
 mod difference;
 mod history;
+mod leaving;
 pub(crate) mod limits;
 mod load;
 mod logging;

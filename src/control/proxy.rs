@@ -7,6 +7,7 @@ mod look;
 
 use super::access_log::AccessLog;
 use super::backends::{self, Shared};
+use super::leaving::Leaving;
 use super::load::{Meter, Thread};
 use super::passed::Passed;
 use super::pulse::{self, Pulse};
@@ -75,6 +76,8 @@ pub struct Proxy {
     /// Held while what it goes by is changed.
     changing: tokio::sync::Mutex<()>,
     pub(super) reloads: Cell<Reloads>,
+    /// Backends whose connections were asked to leave.
+    leaving: Leaving,
     inherited: Inheritance,
     store: Store,
     began: Time,
@@ -139,6 +142,7 @@ impl Proxy {
             phase: Cell::new(Phase::Serving),
             changing: tokio::sync::Mutex::default(),
             reloads: Cell::default(),
+            leaving: Leaving::default(),
             inherited,
             store,
             began,

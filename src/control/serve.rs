@@ -10,6 +10,7 @@ use super::reload::Source;
 use super::signals::{Signals, Wish};
 use super::systemd::Systemd;
 use super::upgrade::{self, Program, Successor};
+use crate::config::duration_text;
 use crate::ring::Time;
 use std::convert::Infallible;
 use std::io;
@@ -232,9 +233,14 @@ impl<'a> Course<'a> {
                 Ok("draining".to_owned())
             }
             Command::Undrain => self.undrain().await,
-            Command::SetState { backend, state } => {
-                self.proxy.set_admin(&backend, state)?;
-                Ok(format!("{backend} is {}", state.word()))
+            Command::SetState {
+                backend,
+                state,
+                over,
+            } => {
+                self.proxy.set_admin(&backend, state, over)?;
+                let leaving = over.map(leaving_within).unwrap_or_default();
+                Ok(format!("{backend} is {}{leaving}", state.word()))
             }
             Command::SetWeight { backend, weight } => {
                 self.proxy.set_weight(&backend, weight).await?;
@@ -245,9 +251,11 @@ impl<'a> Course<'a> {
                 self.proxy.add_backend(&upstream, backend).await?;
                 Ok(format!("{upstream}/{name} is added"))
             }
-            Command::RemoveBackend(backend) => {
-                self.proxy.remove_backend(&backend).await?;
-                Ok(format!("{backend} is removed; its connections go on"))
+            Command::RemoveBackend { backend, over } => {
+                self.proxy.remove_backend(&backend, over).await?;
+                let fate =
+                    over.map_or_else(|| "; its connections go on".to_owned(), leaving_within);
+                Ok(format!("{backend} is removed{fate}"))
             }
             Command::Reload => self.reload().await,
         }
@@ -468,6 +476,11 @@ async fn sleep(duration: Option<Duration>) {
         Some(duration) => tokio::time::sleep(duration).await,
         None => std::future::pending().await,
     }
+}
+
+/// What becomes of a backend's connections, behind what was done.
+fn leaving_within(over: Duration) -> String {
+    format!("; its connections leave over {}", duration_text(over))
 }
 
 fn say_draining(proxy: &Proxy) {

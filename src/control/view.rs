@@ -132,6 +132,8 @@ pub struct BackendView {
     pub health: State,
     /// Connections open to it, dials included.
     pub connections: u64,
+    /// How far they are on their way out, if they are.
+    pub leaving: Option<Leave>,
     /// Connections that were ever dialed to it.
     pub connections_total: u64,
     /// Dials that failed, for a reason that is the backend's.
@@ -148,6 +150,17 @@ pub struct BackendView {
     pub bytes_down: u64,
     /// What is known from probes, if it is probed.
     pub probe: Option<ProbeView>,
+}
+
+/// Connections of a backend that are asked to leave, one after the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Leave {
+    /// How many there were.
+    pub from: u64,
+    /// Over how long.
+    pub over: Duration,
+    /// How much of that is left.
+    pub left: Duration,
 }
 
 impl View {

@@ -7,8 +7,8 @@ mod seen;
 mod table;
 mod top;
 
-use crate::config::AdminAddress;
 use crate::config::cli::{self, Change, ChangeBackend, Target, exit};
+use crate::config::{AdminAddress, duration_text};
 use http::{Answer, Question};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use seen::Status;
@@ -85,15 +85,23 @@ fn order(target: &Target, asked: &Asked) -> Result<Question, Failure> {
             let segment = |name| utf8_percent_encode(name, NON_ALPHANUMERIC);
             let (upstream, backend) = (segment(&args.upstream), segment(&args.backend));
             Ok(Question {
-                body: match args.change {
-                    Change::State(state) => format!("{{\"state\": \"{}\"}}", state.word()),
-                    Change::Weight(weight) => format!("{{\"weight\": {weight}}}"),
-                },
+                body: body(args),
                 ..post(&format!("/upstreams/{upstream}/backends/{backend}"))?
             })
         }
         Asked::Kill(id) => question(target, "DELETE", &format!("/connections/{id}")),
     }
+}
+
+/// What does not go together, the proxy says.
+fn body(args: &ChangeBackend) -> String {
+    let change = match args.change {
+        Change::State(state) => format!("\"state\": \"{}\"", state.word()),
+        Change::Weight(weight) => format!("\"weight\": {weight}"),
+    };
+    let over = args.over.map(duration_text);
+    let over = over.map_or_else(String::new, |over| format!(", \"over\": \"{over}\""));
+    format!("{{{change}{over}}}")
 }
 
 fn question(target: &Target, method: &'static str, path: &str) -> Result<Question, Failure> {

@@ -1,6 +1,6 @@
 //! What is read of the answers: a part of `/status.json`, whose names are a contract.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Deserialize, Debug)]
 pub(super) struct Status {
@@ -51,11 +51,20 @@ pub(super) struct Backend {
     pub(super) health: String,
     pub(super) weight: u64,
     pub(super) connections: u64,
+    #[serde(default)]
+    pub(super) leaving: Option<Leaving>,
     pub(super) connections_total: u64,
     pub(super) connect_failures_total: u64,
     pub(super) bytes_up: u64,
     pub(super) bytes_down: u64,
     pub(super) probe: Option<Probe>,
+}
+
+/// Connections on their way out.
+#[derive(Clone, Copy, Deserialize, Serialize, Debug)]
+pub(super) struct Leaving {
+    pub(super) connections_at_first: u64,
+    pub(super) seconds_left: f64,
 }
 
 #[derive(Clone, Deserialize, Debug)]

@@ -1,6 +1,6 @@
 //! Tables of text: as wide as what is in them, numbers on the right.
 
-use super::seen::{Listener, Probe, Status, Worker};
+use super::seen::{Leaving, Listener, Probe, Status, Worker};
 
 /// Columns are two spaces apart; those whose heading begins with a space have numbers.
 pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
@@ -91,7 +91,7 @@ fn backends(status: &Status) -> String {
         vec![
             upstream.to_owned(),
             it.name.clone(),
-            it.admin.clone(),
+            admin(&it.admin, it.leaving),
             it.health.clone(),
             it.weight.to_string(),
             it.connections.to_string(),
@@ -136,6 +136,17 @@ fn by_admin(status: &Status) -> String {
         names.map(|name| format!("{}/{name} removed", upstream.name))
     });
     changed.chain(removed).collect::<Vec<_>>().join(", ")
+}
+
+/// What is wanted of a backend, and how far its connections are on their way out.
+pub(super) fn admin(state: &str, leaving: Option<Leaving>) -> String {
+    leaving.map_or_else(
+        || state.to_owned(),
+        |it| {
+            let left = duration(it.seconds_left);
+            format!("{state} (of {}, {left} left)", it.connections_at_first)
+        },
+    )
 }
 
 fn worker(it: &Worker) -> Vec<String> {
@@ -196,6 +207,16 @@ mod tests {
         let rows = rows.map(|(name, count)| vec![name.to_owned(), count.to_owned()]);
         let expected = "NAME    COUNT\na           1\nlonger     23\n";
         assert_eq!(table(&["NAME", " COUNT"], &rows), expected);
+    }
+
+    #[test]
+    fn a_backend_whose_connections_leave_says_how_many_and_how_long_that_takes() {
+        let leaving = Leaving {
+            connections_at_first: 1200,
+            seconds_left: 123.4,
+        };
+        let shown = [Some(leaving), None].map(|leaving| admin("drain", leaving));
+        assert_eq!(shown, ["drain (of 1200, 2m 3s left)", "drain"]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! `ringway top`: what happens in each second, by backend and by worker.
 
 use super::http::Question;
-use super::seen::{Backend, Status, Worker};
-use super::table::{bytes, heading, number, percent, table};
+use super::seen::{Backend, Leaving, Status, Worker};
+use super::table::{admin, bytes, heading, number, percent, table};
 use super::{Failure, print};
 use crate::config::cli;
 use serde::Serialize;
@@ -28,6 +28,8 @@ struct BackendRates<'a> {
     upstream: &'a str,
     backend: &'a str,
     admin: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leaving: Option<Leaving>,
     health: &'a str,
     connections: u64,
     connections_per_second: f64,
@@ -95,6 +97,7 @@ fn rates<'a>(before: &Status, now: &'a Status) -> Rates<'a> {
             upstream,
             backend: &it.name,
             admin: &it.admin,
+            leaving: it.leaving,
             health: &it.health,
             connections: it.connections,
             connections_per_second: per_second(it.connections_total, earlier.connections_total),
@@ -132,7 +135,7 @@ fn backends(rates: &Rates<'_>) -> String {
         vec![
             it.upstream.to_owned(),
             it.backend.to_owned(),
-            it.admin.to_owned(),
+            admin(it.admin, it.leaving),
             it.health.to_owned(),
             it.connections.to_string(),
             format!("{:.1}", it.connections_per_second),

@@ -1,5 +1,5 @@
-//! Connections that are open when a drain begins, or when their backend goes down, are ended evenly over a span, so that
-//! their clients do not all come back in one second. What is left at a drain's deadline is cut.
+//! Connections that are open when a drain begins are ended evenly over a span, so that their clients do not all come back in
+//! one second. What is left at the deadline is cut.
 
 use super::accept::Accepting;
 use super::mailbox::Ear;
@@ -51,7 +51,8 @@ impl<R: Ring> Worker<R> {
         for (at, listener) in self.listeners.iter_mut().enumerate() {
             listener.stop(listener_tag(at), &mut self.ops);
         }
-        let all = self.connections.keys().collect();
+        self.spare_all();
+        let all = self.without_a_turn(|_| true);
         self.drain = Some(Drain::new(all, over, deadline, after, now));
     }
 
@@ -106,6 +107,11 @@ impl Pace {
         }
         self.asked += 1;
         Some(key)
+    }
+
+    /// Those whose turn has not come.
+    pub(super) fn waiting(&self) -> &[Key] {
+        &self.keys[self.asked..]
     }
 
     /// When the next one's turn comes; `None` when all were asked.

@@ -7,6 +7,7 @@
 
 use super::ask::Question;
 use super::handover::Arrival;
+use crate::conn::Cause;
 use crate::ring::{Sock, SockRef};
 use crate::upstream::{Member, Snapshot};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -39,12 +40,19 @@ pub enum Message {
     },
     /// Somebody wants to know something.
     Ask(Question),
-    /// End the connections that are relayed to a backend evenly `over` this long.
+    /// End the connections of a backend evenly `over` this long. What an operator wanted of them before is forgotten.
     Evict {
         /// Which.
         backend: Arc<Member>,
         /// The span.
         over: Duration,
+        /// Why: it is what their outcome says.
+        cause: Cause,
+    },
+    /// Let the connections of a backend stay after all that an operator wanted to leave.
+    Spare {
+        /// Which.
+        backend: Arc<Member>,
     },
     /// Go by this from now on. What began under what was before goes on by that.
     Follow(Box<Order>),
@@ -166,6 +174,7 @@ impl Drop for Mailbox {
                 Message::Drain { .. }
                 | Message::Pause { .. }
                 | Message::Evict { .. }
+                | Message::Spare { .. }
                 | Message::Ping
                 | Message::Ask(_) => {}
                 Message::Resume { ears } => {

@@ -9,6 +9,7 @@ mod admit;
 mod ask;
 mod board;
 mod drain;
+mod evict;
 mod follow;
 mod handover;
 mod journal;
@@ -35,7 +36,8 @@ use crate::ring::{Completion, Event, Lane, Lease, Op, Ops, Ring, Tag, Time, Unti
 use crate::upstream::{Current, Snapshot};
 use accept::Accepting;
 use ask::Listing;
-use drain::{After, Drain, Pace};
+use drain::{After, Drain};
+use evict::Eviction;
 use shed::Sweep;
 use std::collections::VecDeque;
 use std::io;
@@ -106,8 +108,8 @@ pub struct Worker<R> {
     /// When the last turn began to handle what it had brought.
     turned: Time,
     drain: Option<Drain>,
-    /// Connections of backends that went down.
-    evictions: Vec<Pace>,
+    /// Of backends that are to have none.
+    evictions: Vec<Eviction>,
     /// Somebody wants to see what connections there are.
     listings: VecDeque<Listing>,
     /// Among the connections that are told of while they are open; none while nobody wants that.
@@ -237,7 +239,7 @@ impl<R: Ring> Worker<R> {
         let sweep = self.next_sweep();
         let accepts = self.listeners.iter().filter_map(Accepting::resumes);
         let drain = self.drain.as_ref().and_then(Drain::next);
-        let evictions = self.evictions.iter().filter_map(Pace::next);
+        let evictions = self.evictions.iter().filter_map(Eviction::next);
         let round = self.round.as_ref().map(Round::next);
         let paced = drain.into_iter().chain(evictions).chain(round);
         let timers = self.wheel.next().into_iter().chain(paced).chain(sweep);
@@ -452,15 +454,12 @@ impl<R: Ring> Worker<R> {
             Message::Adopt(arrival) => self.adopt(arrival, now),
             Message::Ping => self.stats.pings.add(1),
             Message::Follow(order) => self.follow(*order, now),
-            Message::Evict { backend, over } => {
-                let all: Vec<_> = self.connections.keys().collect();
-                let of_backend = |key: &Key| {
-                    let connection = self.connections.get_mut(*key);
-                    connection.is_some_and(|it| it.is_relayed_to(&backend))
-                };
-                let keys = all.into_iter().filter(of_backend).collect();
-                self.evictions.push(Pace::new(keys, over, now));
-            }
+            Message::Evict {
+                backend,
+                over,
+                cause,
+            } => self.begin_eviction(backend, cause, over, now),
+            Message::Spare { backend } => self.spare(&backend),
         }
     }
 
@@ -469,23 +468,6 @@ impl<R: Ring> Worker<R> {
         for message in self.mailbox.close() {
             self.on_message(message, now);
         }
-    }
-
-    /// Ends the connections of backends that went down, each in its turn.
-    fn evict(&mut self, now: Time) {
-        if self.evictions.is_empty() {
-            return;
-        }
-        let mut evictions = std::mem::take(&mut self.evictions);
-        for pace in &mut evictions {
-            while let Some(key) = pace.due(now) {
-                self.with(key, now, |connection, cx| {
-                    connection.stop(conn::Cause::BackendDown, cx);
-                });
-            }
-        }
-        evictions.retain(|pace| pace.next().is_some());
-        self.evictions = evictions;
     }
 }
 

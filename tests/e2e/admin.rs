@@ -3,6 +3,7 @@
 
 mod changes; // drain, undrain, backends, connections
 mod hostile; // who may not, who is slow, who is too much
+mod leaving; // connections of one backend
 mod verbs; //   ringway status, top, drain and the others
 
 use crate::support::{Backend, Setup, wait};

@@ -8,7 +8,7 @@ use ringway::conn::Cause;
 use ringway::relay::LOW_WATER;
 use ringway::ring::{SockRef, Time};
 use ringway::sim::{Appetite, Demands, Faults, Script, SimRing, Step, World};
-use ringway::upstream::Snapshot;
+use ringway::upstream::{Member, Snapshot};
 use ringway::worker::{
     Board, Handover, Journal, Life, Limits, Mailbox, Message, Post, Record, Setup, Stats, Worker,
 };
@@ -175,6 +175,26 @@ impl Crowd {
         ends.into_iter().map(|(at, _)| at).collect()
     }
 
+    fn pass(&mut self, span: Duration) {
+        let until = self.now() + span;
+        while self.now() < until {
+            self.turn();
+        }
+    }
+
+    fn backend(&self) -> Arc<Member> {
+        Arc::clone(self.snapshot.upstreams[0].live().member(0))
+    }
+
+    /// The connections of the backend are to leave.
+    fn evict(&self, over: Duration, cause: Cause) {
+        self.tell(|| Message::Evict {
+            backend: self.backend(),
+            over,
+            cause,
+        });
+    }
+
     fn tell(&self, message: impl Fn() -> Message) {
         self.seats.iter().for_each(|seat| seat.post.post(message()));
     }
@@ -208,14 +228,50 @@ fn a_drain_is_no_stampede() {
 fn connections_of_a_backend_that_goes_down_are_no_stampede() {
     let _replay = Replay(1);
     let crowd = Crowd::of(3_000, &quiet(), config(|_| {}));
-    let over = SECOND * 8;
-    let backend = Arc::clone(crowd.snapshot.upstreams[0].live().member(0));
-    crowd.tell(|| Message::Evict {
-        backend: Arc::clone(&backend),
-        over,
-    });
+    let (over, backend) = (SECOND * 8, crowd.backend());
+    crowd.evict(over, Cause::BackendDown);
     assert_even(crowd.leave(Cause::BackendDown), 3_000, over);
     assert_eq!(backend.open(), 0);
+}
+
+#[test]
+fn who_is_about_to_leave_leaves_once_and_in_time_whatever_else_happens() {
+    let _replay = Replay(1);
+    let mut crowd = Crowd::of(3_000, &quiet(), config(|_| {}));
+    let over = SECOND * 8;
+    crowd.evict(over, Cause::BackendDown);
+    crowd.pass(SECOND * 2);
+    crowd.evict(over, Cause::BackendDown);
+    crowd.pass(SECOND * 2);
+    let deadline = SECOND * 20;
+    crowd.tell(|| Message::Drain { over, deadline });
+    assert_even(crowd.leave(Cause::BackendDown), 3_000, over);
+}
+
+#[test]
+fn a_backend_is_drained_evenly_and_who_is_spared_stays() {
+    let _replay = Replay(1);
+    let mut crowd = Crowd::of(3_000, &quiet(), config(|_| {}));
+    let over = SECOND * 8;
+    crowd.evict(over, Cause::BackendDrain);
+    crowd.pass(SECOND * 4);
+    let backend = crowd.backend();
+    crowd.tell(|| Message::Spare {
+        backend: Arc::clone(&backend),
+    });
+    // Those who were just asked have a second to say the rest.
+    crowd.pass(SECOND * 2);
+    let stayed = backend.open();
+    assert!((1_450..=1_550).contains(&stayed), "{stayed} stayed");
+    crowd.pass(SECOND * 20);
+    assert_eq!(backend.open(), stayed);
+    // Twice as slowly as at first: another time begins anew.
+    crowd.evict(over, Cause::BackendDrain);
+    let mut ends = crowd.leave(Cause::BackendDrain);
+    ends.sort_unstable();
+    let (first, second) = ends.split_at(ends.len() - usize::try_from(stayed).expect("few"));
+    assert_even(first.to_vec(), 3_000 - stayed, SECOND * 4);
+    assert_even(second.to_vec(), stayed, over);
 }
 
 #[test]

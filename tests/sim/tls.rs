@@ -138,7 +138,7 @@ fn furnish(world: &mut World, haste: Haste, workers: usize) -> (Furnished, Etiqu
         }
     }
     for rules in &mut config.listeners {
-        set_timeouts(rules, haste, world.chance());
+        set_timeouts(rules, haste, world);
         if let Some(tls) = &mut rules.tls {
             tls.handshake_timeout = match haste {
                 Haste::Hurried => {

@@ -440,13 +440,19 @@ impl Proxy {
     /// Has it read this file instead, and waits for what it says of that.
     #[track_caller]
     pub(crate) fn reload(&self, setup: &Setup) -> String {
+        self.reload_text(&setup.toml())
+    }
+
+    /// The same with a file that no [`Setup`] writes.
+    #[track_caller]
+    pub(crate) fn reload_text(&self, toml: &str) -> String {
         let told = || {
             let mut lines = self.lines();
             lines.retain(|line| line.contains("\"reload"));
             lines
         };
         let before = told().len();
-        std::fs::write(self.dir.path().join("ringway.toml"), setup.toml()).unwrap();
+        std::fs::write(self.dir.path().join("ringway.toml"), toml).unwrap();
         self.signal(Signal::SIGHUP);
         wait::until_some("a line about the reload", || told().into_iter().nth(before))
     }

@@ -1,7 +1,8 @@
 //! What the body of a change says: JSON, small, and without a key that nobody knows.
 
 use super::reply::{self, Reply};
-use crate::config::{AdminState, Backend};
+use super::routes::Query;
+use crate::config::{self, AdminState, Backend};
 use crate::control::command::{BackendName, Command};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -15,11 +16,12 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 /// How long a body may take.
 const BODY: Duration = Duration::from_secs(10);
 
-/// `{"state": "drain"}`, `{"weight": 5}`, or both.
+/// `{"state": "drain"}`, `{"state": "drain", "over": "5m"}`, `{"weight": 5}`, or a state and a weight.
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
 struct Change {
     state: Option<String>,
+    over: Option<String>,
     weight: Option<u64>,
 }
 
@@ -33,9 +35,16 @@ pub(super) async fn of_backend(
     changes(&name(parts), &body).map_err(|message| reply::error(StatusCode::BAD_REQUEST, &message))
 }
 
+/// A backend that serves keeps its connections.
+const NEEDS_A_STATE: &str = "goes with the state \"drain\" or \"maint\" alone";
+
+/// In how long the connections of a backend are to leave.
+fn over(text: &str) -> Result<Duration, String> {
+    config::duration_of_text(text).map_err(|e| format!("over: {e}"))
+}
+
 fn changes(backend: &BackendName, body: &[u8]) -> Result<Vec<Command>, String> {
-    const EXAMPLE: &str =
-        "write {\"state\": \"ready\", \"drain\" or \"maint\"} or {\"weight\": 1 to 256}";
+    const EXAMPLE: &str = "write {\"state\": \"ready\", \"drain\" or \"maint\"}, {\"state\": \"drain\", \"over\": \"5m\"} or {\"weight\": 1 to 256}";
     let change: Change =
         serde_json::from_slice(body).map_err(|e| format!("the body: {e}; {EXAMPLE}"))?;
     let mut commands = Vec::new();
@@ -47,11 +56,19 @@ fn changes(backend: &BackendName, body: &[u8]) -> Result<Vec<Command>, String> {
             weight: in_range.ok_or("weight: is out of range; write an integer from 1 to 256")?,
         });
     }
+    let over = change.over.as_deref().map(over).transpose()?;
     if let Some(state) = change.state {
+        let state = AdminState::parse(&state).map_err(|e| format!("state: {e}"))?;
+        if over.is_some() && state == AdminState::Ready {
+            return Err(format!("over: {NEEDS_A_STATE}"));
+        }
         commands.push(Command::SetState {
             backend: backend.clone(),
-            state: AdminState::parse(&state).map_err(|e| format!("state: {e}"))?,
+            state,
+            over,
         });
+    } else if over.is_some() {
+        return Err(format!("over: {NEEDS_A_STATE}"));
     }
     if commands.is_empty() {
         return Err(format!("the body asks for nothing; {EXAMPLE}"));
@@ -78,8 +95,12 @@ fn backend(body: &[u8]) -> Result<Backend, String> {
     Backend::parse(&table.to_string(), "backend").map_err(|errors| errors.to_string())
 }
 
-pub(super) fn remove_backend(parts: &[String]) -> Command {
-    Command::RemoveBackend(name(parts))
+/// A backend that is to be removed; `?over=5m` has its connections leave.
+pub(super) fn remove_backend(parts: &[String], query: &Query<'_>) -> Result<Command, String> {
+    Ok(Command::RemoveBackend {
+        backend: name(parts),
+        over: query.get("over").as_deref().map(over).transpose()?,
+    })
 }
 
 fn name(parts: &[String]) -> BackendName {
@@ -137,6 +158,18 @@ mod tests {
     }
 
     #[test]
+    fn a_drain_may_say_in_how_long_the_connections_are_to_leave() {
+        let over = |body| match &of(body).unwrap()[..] {
+            [Command::SetState { over, .. }] => *over,
+            other => panic!("{other:?}"),
+        };
+        let five = Some(Duration::from_mins(5));
+        assert_eq!(over("{\"state\": \"drain\", \"over\": \"5m\"}"), five);
+        assert_eq!(over("{\"state\": \"maint\", \"over\": \"5m\"}"), five);
+        assert_eq!(over("{\"state\": \"drain\"}"), None);
+    }
+
+    #[test]
     fn a_body_that_is_wrong_is_told_what_to_write() {
         for (body, part) in [
             ("", "write {\"state\""),
@@ -147,6 +180,17 @@ mod tests {
             ("{\"weight\": 65793}", "from 1 to 256"),
             ("{\"weight\": \"5\"}", "invalid type"),
             ("{\"weigth\": 5}", "unknown field"),
+            (
+                "{\"state\": \"drain\", \"over\": \"5\"}",
+                "over: \"5\" is not a duration",
+            ),
+            ("{\"state\": \"drain\", \"over\": \"25d\"}", "to \"24d\""),
+            ("{\"state\": \"drain\", \"over\": 5}", "invalid type"),
+            (
+                "{\"state\": \"ready\", \"over\": \"5m\"}",
+                "goes with the state",
+            ),
+            ("{\"weight\": 5, \"over\": \"5m\"}", "goes with the state"),
         ] {
             let message = of(body).unwrap_err();
             assert!(message.contains(part), "{body}: {message}");

@@ -132,7 +132,11 @@ impl Desk<'_> {
                 };
                 self.order_all(commands).await
             }
-            Ask::RemoveBackend => self.order(change::remove_backend(parts)).await,
+            Ask::RemoveBackend => {
+                let command = change::remove_backend(parts, &query);
+                let wrong = |message: String| reply::error(StatusCode::BAD_REQUEST, &message);
+                self.change(command.map_err(wrong)).await
+            }
             Ask::Kill => connections::kill(self.proxy, &parts[0]).await,
         }
     }

@@ -105,6 +105,8 @@ struct Backend<'a> {
     backup: bool,
     max_connections: usize,
     connections: u64,
+    /// Their way out, if they are asked to leave.
+    leaving: Option<Leaving>,
     connections_total: u64,
     connect_failures_total: u64,
     ejections_total: u64,
@@ -113,6 +115,13 @@ struct Backend<'a> {
     bytes_up: u64,
     bytes_down: u64,
     probe: Option<Probe>,
+}
+
+#[derive(Serialize)]
+struct Leaving {
+    connections_at_first: u64,
+    over_seconds: f64,
+    seconds_left: f64,
 }
 
 #[derive(Serialize)]
@@ -284,6 +293,11 @@ fn backend<'a>(
         backup: settings.backup,
         max_connections: settings.max_connections,
         connections: seen.connections,
+        leaving: seen.leaving.map(|leave| Leaving {
+            connections_at_first: leave.from,
+            over_seconds: seconds(leave.over),
+            seconds_left: seconds(leave.left),
+        }),
         connections_total: seen.connections_total,
         connect_failures_total: seen.connect_failures_total,
         ejections_total: seen.ejections_total,

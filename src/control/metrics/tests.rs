@@ -93,6 +93,7 @@ fn worker(cpu: usize) -> WorkerView {
 
 fn backend(now: Time) -> BackendView {
     BackendView {
+        leaving: None,
         bytes_up: 0,
         bytes_down: 0,
         admin: AdminState::Drain,

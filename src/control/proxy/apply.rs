@@ -74,6 +74,7 @@ impl Proxy {
                 self.log.switch(log);
             }
             self.names.take(config, &answers);
+            self.spare_the_ready();
             self.followed().await;
         }
         Ok(Applied {

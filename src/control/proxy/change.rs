@@ -2,13 +2,16 @@
 
 use super::{Proxy, open};
 use crate::config::{Address, AdminState, Backend, Config};
+use crate::conn::Cause;
 use crate::control::Loaded;
 use crate::control::command::{BackendName, Kind, Refusal};
 use crate::control::state::{Door, ears};
 use crate::control::view::Phase;
 use crate::ring::Time;
+use crate::upstream::Member;
 use crate::worker::{self, Listed, Message, Question, Wanted};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -42,6 +45,8 @@ impl Proxy {
 
     fn stop_listening(&self) {
         self.phase.set(Phase::Draining);
+        // From here on they leave with all the others.
+        self.leaving.forget_all();
         self.shared.state.borrow_mut().let_go();
     }
 
@@ -90,18 +95,58 @@ impl Proxy {
         }
     }
 
-    /// Says what is wanted of a backend. Holds at once, in all workers.
+    /// Says what is wanted of a backend. Holds at once, in all workers. Its connections stay, or leave evenly `over` so long,
+    /// whatever was wanted of them before.
     ///
     /// # Errors
     /// When there is no such backend.
-    pub fn set_admin(&self, name: &BackendName, wanted: AdminState) -> Result<(), Refusal> {
-        let state = self.shared.state.borrow();
-        let config = &state.snapshot.config;
-        let (upstream, at) = place_of(config, name)?;
-        let members = state.snapshot.upstreams[upstream].live().members();
-        members[at].set_admin(wanted);
+    pub fn set_admin(
+        &self,
+        name: &BackendName,
+        wanted: AdminState,
+        over: Option<Duration>,
+    ) -> Result<(), Refusal> {
+        let member = self.member(name)?;
+        member.set_admin(wanted);
+        match over {
+            Some(over) => self.have_leave(member, over),
+            None => self.spare(&member),
+        }
         self.shared.changed.notify_one();
         Ok(())
+    }
+
+    fn member(&self, name: &BackendName) -> Result<Arc<Member>, Refusal> {
+        let state = self.shared.state.borrow();
+        let (upstream, at) = place_of(&state.snapshot.config, name)?;
+        let members = state.snapshot.upstreams[upstream].live().members();
+        Ok(Arc::clone(&members[at]))
+    }
+
+    fn have_leave(&self, member: Arc<Member>, over: Duration) {
+        let backend = &member;
+        self.tell(|| Message::Evict {
+            backend: Arc::clone(backend),
+            over,
+            cause: Cause::BackendDrain,
+        });
+        self.leaving.begin(member, over, Time::read_clock());
+    }
+
+    fn spare(&self, member: &Arc<Member>) {
+        if self.leaving.forget(member) {
+            let backend = || Arc::clone(member);
+            self.tell(|| Message::Spare { backend: backend() });
+        }
+    }
+
+    /// Who was drained with a time in which its connections were to leave, and is ready again by the configuration, keeps them.
+    pub(super) fn spare_the_ready(&self) {
+        for member in self.leaving.members() {
+            if member.admin() == AdminState::Ready {
+                self.spare(&member);
+            }
+        }
     }
 
     /// Gives a backend another share of new connections.
@@ -139,11 +184,15 @@ impl Proxy {
         self.go_by(config).await
     }
 
-    /// Takes a backend out of its upstream. Connections that it has go on.
+    /// Takes a backend out of its upstream. Connections that it has go on, or leave evenly `over` so long.
     ///
     /// # Errors
     /// When there is no such backend, it is the last one, or the workers cannot be told.
-    pub async fn remove_backend(&self, name: &BackendName) -> Result<(), Refusal> {
+    pub async fn remove_backend(
+        &self,
+        name: &BackendName,
+        over: Option<Duration>,
+    ) -> Result<(), Refusal> {
         let mut config = Config::clone(&self.names.configured());
         let (upstream, at) = place_of(&config, name)?;
         let backends = &mut config.upstreams[upstream].backends;
@@ -154,7 +203,20 @@ impl Proxy {
             return Err(Refusal::new(Kind::Conflict, message));
         }
         backends.remove(at);
-        self.go_by(config).await
+        // What stands for many is none of them.
+        let member = self.member(name);
+        if over.is_some() && member.is_err() {
+            let message = format!(
+                "{name} stands for backends of other names; drain these with a time to leave, then remove it"
+            );
+            return Err(Refusal::new(Kind::Conflict, message));
+        }
+        self.go_by(config).await?;
+        if let (Ok(member), Some(over)) = (member, over) {
+            member.set_admin(AdminState::Drain);
+            self.have_leave(member, over);
+        }
+        Ok(())
     }
 
     async fn go_by(&self, config: Config) -> Result<(), Refusal> {

@@ -79,6 +79,7 @@ impl Proxy {
             standing: backend.standing(now),
             health: backend.health(now),
             connections: backend.open(),
+            leaving: self.leaving.view(backend, now),
             connections_total: backend.opened(),
             connect_failures_total: backend.failed(),
             connect_failures: DialFailure::ALL.map(|failure| backend.failed_by(failure)),

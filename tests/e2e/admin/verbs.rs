@@ -92,6 +92,13 @@ fn a_backend_gets_another_state_and_another_weight() {
     let name = backend.address().to_string();
     let done = told(&verb(&proxy, &["backend", "feed", &name, "maint"]));
     assert_eq!(done, format!("feed/{name} is maint\n"));
+    let drain = ["backend", "feed", &name, "drain", "--over", "90s"];
+    let done = told(&verb(&proxy, &drain));
+    let leave = "its connections leave over 90s";
+    assert_eq!(done, format!("feed/{name} is drain; {leave}\n"));
+    let ready = ["backend", "feed", &name, "ready", "--over", "90s"];
+    assert!(complaint(&verb(&proxy, &ready)).1.contains("goes with"));
+    told(&verb(&proxy, &["backend", "feed", &name, "maint"]));
     told(&verb(&proxy, &["backend", "feed", &name, "weight=7"]));
     let seen = &proxy.admin().status()["upstreams"][0]["backends"][0];
     assert_eq!(

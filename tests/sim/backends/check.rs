@@ -14,6 +14,9 @@ use std::time::Duration;
 /// and what a slow kernel and a late bell take.
 const EVICTED_IN: Duration = Duration::from_millis(1_200);
 
+/// From one time that a connection is asked to end to the next, while it cannot.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// The least time between two connections at the beginning of a slow start: 16 a second, and 20 ms that are remembered.
 const APART_MIN: Duration = Duration::from_micros(42_500);
 
@@ -292,9 +295,12 @@ impl Known<'_> {
                 it.at
             );
         }
+        // Who was dialing when it was to end is asked again every second.
+        let upstream = &self.upstreams[record.upstream().expect("it was relayed")];
+        let dialing = upstream.connect_timeout * upstream.connect_tries.into() + AGAIN;
         assert!(
             outcome.cause != Cause::BackendDown
-                || evicted().any(|it| it.at <= ended && ended <= latest(it)),
+                || evicted().any(|it| it.at <= ended && ended <= latest(it) + dialing),
             "{outcome} at {ended}, and its backend was not down"
         );
     }

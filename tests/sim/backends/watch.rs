@@ -4,6 +4,7 @@
 use super::flips::{Flip, Planned};
 use crate::seats::Onlooker;
 use ringway::config::{AdminState, OnDown};
+use ringway::conn::Cause;
 use ringway::ring::Time;
 use ringway::sim::World;
 use ringway::upstream::{Member, Snapshot};
@@ -207,6 +208,7 @@ impl Watch {
             post.post(Message::Evict {
                 backend: Arc::clone(&it.live),
                 over: self.over,
+                cause: Cause::BackendDown,
             });
         }
         self.evicted.push(Evicted {

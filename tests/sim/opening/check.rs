@@ -130,7 +130,7 @@ impl Known<'_> {
             | Cause::BackendTls(_)
             | Cause::PlainHttp
             | Cause::HandshakeTimeout => false,
-            Cause::NoBackend | Cause::BackendDown | Cause::Killed => false,
+            Cause::NoBackend | Cause::BackendDown | Cause::BackendDrain | Cause::Killed => false,
             Cause::BadHead(_)
             | Cause::BadHello(_)
             | Cause::BadProxyHeader(_)
