@@ -7,10 +7,12 @@
 mod support;
 
 mod admin;
+mod admin_page;
 mod browser;
 mod certificate;
 mod certificates;
 mod chain;
+mod container;
 mod content;
 mod crowd;
 mod curl;

@@ -33,6 +33,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("promtool", "prometheus"),
     ("psql", "postgresql-client"),
     ("python3", "python3"),
+    (PYTHON_SECCOMP, "python3-seccomp"),
     (PYTHON_WEBSOCKETS, "python3-websockets"),
     ("redis-benchmark", "redis-tools"),
     ("redis-cli", "redis-tools"),
@@ -49,6 +50,9 @@ const PACKAGES: &[(&str, &str)] = &[
 
 /// A module of python3's, asked for like a program.
 pub(crate) const PYTHON_WEBSOCKETS: &str = "websockets for python3";
+
+/// Another one.
+pub(crate) const PYTHON_SECCOMP: &str = "seccomp for python3";
 
 /// A module of node's, likewise.
 pub(crate) const NODE_WS: &str = "ws for node";
@@ -327,6 +331,7 @@ fn package(name: &str) -> &'static str {
 
 fn is_installed(name: &str) -> bool {
     match name {
+        PYTHON_SECCOMP => succeeds("python3", &["-c", "import seccomp"]),
         PYTHON_WEBSOCKETS => succeeds("python3", &["-c", "import websockets"]),
         NODE_WS => succeeds("node", &["-e", "require('ws')"]),
         NGINX_STREAM => Path::new(NGINX_STREAM).is_file(),

@@ -24,7 +24,7 @@ const HOSTILE: &str = "<img src=x onerror='document.title=\"owned\"'>\"'</script
 /// The proxy that is made up.
 struct Scene {
     _program: Program,
-    folder: TempDir,
+    _folder: TempDir,
     address: SocketAddr,
 }
 
@@ -40,7 +40,7 @@ impl Scene {
         command.args([SCRIPT, "serve", &ip, &port, PAGE, status_page::POLICY]);
         let this = Self {
             _program: Program::listening(&mut command, folder.path(), address),
-            folder,
+            _folder: folder,
             address,
         };
         this.get(&format!("ctl?{query}"));
@@ -55,16 +55,22 @@ impl Scene {
     /// Opens the page and takes these steps in it: the value of each.
     #[track_caller]
     fn look(&self, width: u32, steps: &[&str]) -> Vec<Value> {
-        let profile = tempfile::tempdir_in(self.folder.path()).unwrap();
-        let url = format!("http://{}/status", self.address);
-        let mut command = client("python3");
-        command.args([SCRIPT, "look", "/usr/bin/chromium"]);
-        command.arg(profile.path()).args([&url, &width.to_string()]);
-        command.args(["light", "-"]);
-        let said = with_input(&mut command, &[&[FILLED], steps].concat().join("\n"));
-        let values = said.lines().map(|line| serde_json::from_str(line).unwrap());
-        values.skip(1).collect()
+        look(&format!("http://{}/status", self.address), width, steps)
     }
+}
+
+/// Opens a status page in a browser of this width, waits until it has had its first answer, and takes these steps in it:
+/// the value of each.
+#[track_caller]
+pub(crate) fn look(url: &str, width: u32, steps: &[&str]) -> Vec<Value> {
+    let profile = tempfile::tempdir().unwrap();
+    let mut command = client("python3");
+    command.args([SCRIPT, "look", "/usr/bin/chromium"]);
+    command.arg(profile.path()).args([url, &width.to_string()]);
+    command.args(["light", "-"]);
+    let said = with_input(&mut command, &[&[FILLED], steps].concat().join("\n"));
+    let values = said.lines().map(|line| serde_json::from_str(line).unwrap());
+    values.skip(1).collect()
 }
 
 /// What a client wrote that was told this.

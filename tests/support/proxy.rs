@@ -30,6 +30,8 @@ pub(crate) struct Setup {
     more: String,
     descriptors: Option<u32>,
     environment: Vec<(&'static str, String)>,
+    /// The program that runs it, with its arguments.
+    through: Vec<String>,
     /// Descriptors that it is born with, from 3 on.
     passed: Arc<Vec<OwnedFd>>,
     /// Another proxy that this one needs, for as long as either lives.
@@ -63,6 +65,7 @@ impl Setup {
             more: String::new(),
             descriptors: None,
             environment: Vec::new(),
+            through: Vec::new(),
             passed: Arc::default(),
             beyond: None,
         }
@@ -144,6 +147,12 @@ impl Setup {
         self
     }
 
+    /// Run by another program, which becomes it.
+    pub(crate) fn through(mut self, command: &[&str]) -> Self {
+        self.through = command.iter().map(ToString::to_string).collect();
+        self
+    }
+
     /// A variable of its environment.
     pub(crate) fn variable(mut self, key: &'static str, value: &str) -> Self {
         self.environment.push((key, value.into()));
@@ -217,6 +226,12 @@ impl Setup {
     }
 
     fn limited(&self) -> Command {
+        if let Some((program, arguments)) = self.through.split_first() {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(RINGWAY);
+            command.stdin(Stdio::null()).stdout(Stdio::null());
+            return command;
+        }
         let Some(limit) = self.descriptors else {
             return program();
         };
