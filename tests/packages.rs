@@ -78,6 +78,45 @@ fn every_script_and_profile_of_tuning_is_packed_where_it_is_looked_for() {
 }
 
 #[test]
+fn debug_symbols_are_kept_in_a_package_of_their_own() {
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    let release = &manifest["profile"]["release"];
+    assert_eq!(release["debug"].as_str(), Some("line-tables-only"));
+    // Else the package would have none, or all of them: five times as large.
+    assert_eq!(deb()["dbgsym"].as_bool(), Some(true));
+}
+
+#[test]
+fn an_image_is_not_built_from_what_was_built_here() {
+    let ignored = read(".dockerignore");
+    let ignored: Vec<_> = ignored.lines().collect();
+    for folder in ["target", "fuzz/target", ".git"] {
+        assert!(ignored.contains(&folder), "{folder}");
+    }
+    for used in ["Cargo.lock", "packaging", "src", "tests"] {
+        assert!(!ignored.contains(&used), "{used}");
+    }
+}
+
+#[test]
+fn the_services_user_is_there_before_files_are_made_for_it() {
+    let script = read("packaging/deb/postinst");
+    let (user, rest) = script.split_once("#DEBHELPER#").unwrap();
+    let name = "ringway.conf";
+    assert!(
+        user.contains(&format!("systemd-sysusers {name}")),
+        "{script}"
+    );
+    assert_eq!(rest.trim(), "");
+    let packed = (
+        "systemd/sysusers.d/ringway.conf".into(),
+        "usr/lib/sysusers.d/".into(),
+        "644".into(),
+    );
+    assert!(assets().contains(&packed));
+}
+
+#[test]
 fn an_upgrade_neither_enables_nor_starts_nor_restarts() {
     let deb = deb();
     let unit = deb["systemd-units"].as_table().unwrap();
