@@ -22,6 +22,9 @@ use tokio::sync::mpsc::Receiver;
 /// How often systemd is told how far a drain is.
 const PROGRESS: Duration = Duration::from_secs(1);
 
+/// How long visitors of the admin address may take at most when another process takes over.
+const RELIEVED_WITHIN: Duration = Duration::from_millis(1500);
+
 /// How serving ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum End {
@@ -70,27 +73,26 @@ async fn attend(
     let at = admin.map(Admin::address);
     // Not before: who sees `ready` may send a signal, which would kill a process that does not listen yet.
     proxy.announce(at.as_deref());
-    systemd.ready(&format!("serving {}", proxy.listening()));
     upgrade::tell_predecessor();
-    let relieved = Notify::new();
-    proxy.store_sockets(systemd);
+    let relief = Relief::default();
     let answering = async {
-        // Else somebody who asked the process before would see counters go back.
+        // Else somebody who asked the process before would see counters go back. And systemd hears the service's main
+        // process alone, which this one is from then on.
         proxy.predecessor_retires().await;
+        systemd.ready(&format!("serving {}", proxy.listening()));
+        proxy.store_sockets(systemd);
         if let Some(admin) = admin {
-            tokio::select! {
-                never = admin.serve(proxy, &history, &orders) => match never {},
-                // The next process answers at the same address.
-                () = relieved.notified() => {}
-            }
+            let relieved = &relief.wanted;
+            admin.serve(proxy, &history, &orders, relieved).await;
         }
+        relief.given.notify_one();
         std::future::pending::<Infallible>().await
     };
     let mut course = Course::new(proxy, source, systemd);
     course.upgrades = Some(Upgrades {
         program,
         admin,
-        relieved: &relieved,
+        relief: &relief,
         history: &history,
         succession: Succession::None,
     });
@@ -122,6 +124,11 @@ pub async fn answer(proxy: &Proxy, admin: &Admin) -> io::Result<Infallible> {
     let history = History::default();
     let (commands, queue) = command::channel();
     let mut course = Course::new(proxy, &source, &systemd);
+    let relieved = Notify::new();
+    let answering = async {
+        admin.serve(proxy, &history, &commands, &relieved).await;
+        std::future::pending::<Infallible>().await
+    };
     let obeying = async {
         course.run(&mut signals, queue).await;
         std::future::pending::<Infallible>().await
@@ -131,7 +138,7 @@ pub async fn answer(proxy: &Proxy, admin: &Admin) -> io::Result<Infallible> {
         never = proxy.watch_workers(&systemd) => match never {},
         never = proxy.watch_load() => match never {},
         never = history.watch(proxy) => match never {},
-        never = admin.serve(proxy, &history, &commands) => match never {},
+        never = answering => match never {},
     }
 }
 
@@ -163,10 +170,17 @@ struct Course<'a> {
 struct Upgrades<'a> {
     program: io::Result<Program>,
     admin: Option<&'a Admin>,
-    /// Told when it has.
-    relieved: &'a Notify,
+    relief: &'a Relief,
     history: &'a History,
     succession: Succession,
+}
+
+/// The next process answers at the admin address in place of this one.
+#[derive(Default)]
+struct Relief {
+    wanted: Notify,
+    /// Nobody is answered any more.
+    given: Notify,
 }
 
 /// Whether another process takes over.
@@ -396,16 +410,17 @@ impl<'a> Course<'a> {
                 unreachable!("only one that comes is waited for")
             }
         };
+        // Before what is counted is told: whoever asks the next one sees no less.
+        upgrades.relief.wanted.notify_one();
+        let _ = tokio::time::timeout(RELIEVED_WITHIN, upgrades.relief.given.notified()).await;
         tracing::info!(pid, "upgraded: the next process serves, this one drains");
         self.systemd.succeeded_by(pid);
-        upgrades.relieved.notify_one();
-        // The admin address is left before what is counted is told: whoever asks the next one sees no less.
-        tokio::task::yield_now().await;
         let heir = successor.into_heir();
         heir.tell(&self.proxy.deed(upgrades.history, true));
         let until = Time::read_clock() + self.proxy.config().process.drain_deadline;
         upgrades.succession = Succession::Over { heir, until };
         self.proxy.stop_accepting().await;
+        self.tell_progress();
         say_draining(self.proxy);
         self.proxy.leave();
         self.stage = Stage::Draining { ends: true };

@@ -7,7 +7,7 @@ pub const PAGE: &str = include_str!("status_page.html");
 /// Its Content-Security-Policy: this script and this style by their hashes, questions to whoever served the page, and
 /// nothing else. A name that got into the page as markup could do nothing there.
 pub const POLICY: &str = "default-src 'none'; \
-     script-src 'sha256-vPCnXxXJY+7O3X8QJAGN4FjeDFCArzpBjnO1klnY6R0='; \
+     script-src 'sha256-n38hreqfOnAvpOLnu6fj0u9DrHlKPgjY73Tj6uzw4Jw='; \
      style-src 'sha256-qdWm/J9IXiBz+nmT4/S6OwXnTzPtTsofJ20Uc684jCk='; \
      connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

@@ -122,6 +122,17 @@ impl Accepting {
         }
     }
 
+    /// Has an accept end that is in flight: it is [armed again](Self::on_disarmed) then. One that pauses looks later anyway.
+    pub(super) fn disarm(&self, tag: Tag, ops: &mut Ops) {
+        match &self.state {
+            State::Open(_) => ops.push(Op::Cancel {
+                tag,
+                what: OpKind::Accept,
+            }),
+            State::Pausing(..) | State::Tiring(..) | State::Stopping(_) | State::Closed => {}
+        }
+    }
+
     /// Takes no more clients and closes.
     pub(super) fn stop(&mut self, tag: Tag, ops: &mut Ops) {
         self.state = match std::mem::replace(&mut self.state, State::Closed) {

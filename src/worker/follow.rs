@@ -46,6 +46,13 @@ impl<R: Ring> Worker<R> {
         }
     }
 
+    /// Who waits in a listening socket is accepted as soon as the accept is armed again.
+    pub(super) fn accept_again(&mut self) {
+        for (at, listener) in self.listeners.iter().enumerate() {
+            listener.disarm(listener_tag(at), &mut self.ops);
+        }
+    }
+
     /// One that drains takes no more clients, wherever they come.
     pub(super) fn listen_too(&mut self, ear: Ear) {
         if self.drain.is_some() {

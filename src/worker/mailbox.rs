@@ -61,6 +61,9 @@ pub enum Message {
     Adopt(Arrival),
     /// Count this: whoever asks wants to see that the worker turns.
     Ping,
+    /// Another process has stopped accepting from the same sockets: look who waits in them. The kernel wakes one of those
+    /// who accept for each client, and may have woken the one that was just about to stop.
+    AcceptAgain,
 }
 
 /// A listening socket of one worker.
@@ -176,6 +179,7 @@ impl Drop for Mailbox {
                 | Message::Evict { .. }
                 | Message::Spare { .. }
                 | Message::Ping
+                | Message::AcceptAgain
                 | Message::Ask(_) => {}
                 Message::Resume { ears } => {
                     let ears = ears.into_iter();

@@ -453,6 +453,7 @@ impl<R: Ring> Worker<R> {
             Message::Ask(question) => self.on_question(question, now),
             Message::Adopt(arrival) => self.adopt(arrival, now),
             Message::Ping => self.stats.pings.add(1),
+            Message::AcceptAgain => self.accept_again(),
             Message::Follow(order) => self.follow(*order, now),
             Message::Evict {
                 backend,

@@ -107,6 +107,7 @@ fn what_the_old_process_counts_while_it_drains_is_counted_too() {
     });
     drop(clients);
     wait::until("all have ended", || sample(&admin, BEFORE) == 0);
+    assert_eq!(admin.status()["connections_before"], 0);
     assert_eq!(sample(&admin, ACCEPTED), 4);
     proxy.await_succeeded();
 }

@@ -269,8 +269,17 @@ fn who_drains_leaves_nobody_waiting_in_a_socket_that_the_manager_keeps() {
     assert_eq!(manager.stored(), [""; 0]);
 }
 
+/// The next message but those about the watchdog and the drain.
+fn next(manager: &Manager) -> String {
+    wait::until_some("a message", || {
+        let message = manager.hear()?;
+        let is_news = message != "WATCHDOG=1" && !message.starts_with("STATUS=");
+        is_news.then_some(message)
+    })
+}
+
 #[test]
-fn the_store_follows_a_reload_and_an_upgrade_changes_nothing_in_it() {
+fn the_store_follows_a_reload_and_the_next_process_adds_to_it() {
     let (manager, backend) = (Manager::new(), Backend::echo());
     let (first, second) = (fixed(2), fixed(3));
     let at = |address: &str| {
@@ -282,10 +291,17 @@ fn the_store_follows_a_reload_and_an_upgrade_changes_nothing_in_it() {
     let told = proxy.reload(&at(&second));
     assert!(told.contains("reloaded"), "{told}");
     manager.await_stored(&[name_of(&second)]);
+    let both =
+        format!("[[listener]]\nname = \"more\"\nlisten = \"{first}\"\nupstream = \"feed\"\n");
+    let file = proxy.dir().join("ringway.toml");
+    std::fs::write(file, at(&second).more(&both).toml()).unwrap();
+    while manager.hear().is_some() {}
     let heir = upgrade(&proxy, proxy.pid());
+    // The manager hears the main process alone: what the next one says comes after it has been named.
+    assert_eq!(next(&manager), format!("MAINPID={}", heir.pid()));
+    assert!(next(&manager).starts_with("READY=1"));
+    manager.await_stored(&[name_of(&second), name_of(&first)]);
     proxy.await_succeeded();
-    assert_eq!(manager.stored(), [name_of(&second)]);
-    drop(heir);
 }
 
 #[test]

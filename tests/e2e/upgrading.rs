@@ -134,6 +134,28 @@ fn ten_upgrades_in_a_row_refuse_and_reset_nobody_who_connects() {
 }
 
 #[test]
+fn who_connects_while_the_old_process_closes_waits_for_no_other_client() {
+    let backend = Backend::echo();
+    let proxy = Setup::before(&backend)
+        .process("drain_over = \"0s\"")
+        .start();
+    let at = proxy.address();
+    let mut heirs: Vec<Heir> = Vec::new();
+    for times in 1..=20 {
+        let from = heirs.last().map_or_else(|| proxy.pid(), |heir| heir.0);
+        heirs.push(upgrade(&proxy, from));
+        // Nobody else comes who would have it accepted.
+        assert_ne!(fate(at), Fate::Lost);
+        wait::until("the old process has ended", || {
+            let lines = proxy.lines();
+            let ends = lines.iter().filter(|line| line.contains("\"stopped\""));
+            ends.count() == times
+        });
+    }
+    proxy.await_succeeded();
+}
+
+#[test]
 fn connections_of_the_old_process_go_on_until_their_turn_and_new_ones_are_the_new_ones() {
     let backend = Backend::echo();
     let proxy = Setup::before(&backend)
@@ -149,7 +171,7 @@ fn connections_of_the_old_process_go_on_until_their_turn_and_new_ones_are_the_ne
     clients[0].expect_fin();
     clients[1].send(b"still here");
     clients[1].expect(b"still here");
-    assert!(echoed(at));
+    wait::until("a new client is served", || echoed(at));
     clients[1].expect_fin();
     proxy.await_line("\"stopped\"");
     assert!(echoed(at), "the old process is gone, and nobody notices");
@@ -192,7 +214,7 @@ fn a_successor_that_cannot_serve_changes_nothing() {
     assert!(echoed(proxy.address()));
     std::fs::write(&file, good).unwrap();
     let _heir = upgrade(&proxy, proxy.pid());
-    assert!(echoed(proxy.address()));
+    wait::until("a new client is served", || echoed(proxy.address()));
     proxy.await_succeeded();
 }
 
@@ -210,7 +232,9 @@ fn the_admin_address_is_handed_on_too() {
     let first = pid(admin.get("/metrics").body);
     let heir = upgrade(&proxy, proxy.pid());
     let second = pid(admin.get("/metrics").body);
-    assert!(echoed(proxy.address()), "two sockets of port 0 keep apart");
+    wait::until("two sockets of port 0 keep apart", || {
+        echoed(proxy.address())
+    });
     assert!(first.is_some() && second.is_some());
     assert_ne!(first, second, "the new process answers");
     proxy.await_line("\"stopped\"");

@@ -37,7 +37,7 @@ use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// Visitors at once. A scraper, a page in a few browsers and some verbs are ten.
 pub(super) const VISITORS_MAX: usize = 64;
@@ -53,6 +53,9 @@ const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Bytes of a request's head, as a worker allows a client at most.
 const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// The same when another process takes the address over, which waits for it.
+const HURRIED_FAREWELL: Duration = Duration::from_secs(1);
 
 /// How long to wait when no descriptor is free for a visitor.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -128,7 +131,8 @@ impl Admin {
         self.door.to_string()
     }
 
-    /// Answers for ever.
+    /// Answers until it is `relieved` by another process, which has the address from then on. Who was taken before gets its
+    /// answer still.
     ///
     /// # Panics
     /// Outside of a runtime.
@@ -137,7 +141,8 @@ impl Admin {
         proxy: &Proxy,
         history: &History,
         orders: &Commands,
-    ) -> Infallible {
+        relieved: &Notify,
+    ) {
         let desk = Desk {
             proxy,
             history,
@@ -148,10 +153,16 @@ impl Admin {
             Ok(listening) => listening,
             Err(e) => {
                 tracing::error!("the admin address is closed: {e}");
-                return std::future::pending().await;
+                return relieved.notified().await;
             }
         };
-        Visits::default().receive(&listening, &desk).await
+        let mut visits = Visits::default();
+        tokio::select! {
+            never = visits.receive(&listening, &desk) => match never {},
+            () = relieved.notified() => {}
+        }
+        drop(listening);
+        visits.end().await;
     }
 }
 
@@ -159,7 +170,7 @@ impl Admin {
 #[derive(Default)]
 struct Visits<'a> {
     under_way: FuturesUnordered<LocalBoxFuture<'a, u64>>,
-    /// Oldest first, each with the way to have it leave.
+    /// Oldest first, each with the way to have it leave: after its answer if it is told so, at once if the way is gone.
     seats: VecDeque<(u64, oneshot::Sender<()>)>,
     count: u64,
     /// The last visitor could not be taken, which has been said.
@@ -187,6 +198,16 @@ impl<'a> Visits<'a> {
         if let Some(number) = self.under_way.next().await {
             self.seats.retain(|(seat, _)| *seat != number);
         }
+    }
+
+    /// Has everybody leave who has an answer, and soon everybody.
+    async fn end(&mut self) {
+        for (_, leave) in self.seats.drain(..) {
+            // Fails for one that has left by itself.
+            let _ = leave.send(());
+        }
+        let all = async { while self.under_way.next().await.is_some() {} };
+        let _ = tokio::time::timeout(HURRIED_FAREWELL, all).await;
     }
 
     /// No descriptor is free: looks again a little later, or when a visitor has left.
@@ -237,7 +258,9 @@ async fn visit(
     tokio::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return number,
-        _ = leave => return number,
+        in_order = leave => if in_order.is_err() {
+            return number;
+        },
         () = tokio::time::sleep(VISIT) => {}
     }
     connection.as_mut().graceful_shutdown();

@@ -25,6 +25,7 @@ pub(super) struct Status<'a> {
     draining: bool,
     phase: &'static str,
     connections: u64,
+    connections_before: u64,
     limits: Limits,
     closed: BTreeMap<&'static str, u64>,
     rejected: BTreeMap<&'static str, u64>,
@@ -170,6 +171,7 @@ pub(super) fn of(view: &View) -> Status<'_> {
         draining: view.phase.is_draining(),
         phase: view.phase.word(),
         connections: view.open,
+        connections_before: view.open_before,
         limits: limits(view),
         closed: by_word(Cause::ALL, Cause::word, |cause| {
             view.total(|stats| stats.closed(cause))

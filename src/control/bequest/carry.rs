@@ -12,6 +12,9 @@ use tokio::sync::watch;
 /// How long the other process may keep a thread here from writing on, or from the first document.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Documents that may wait to be written: at a hand-over three follow at once.
+const WAITING_MAX: usize = 4;
+
 /// Far more than a thousand backends take.
 const BYTES_MAX: u64 = 64 << 20;
 
@@ -33,7 +36,7 @@ pub(in crate::control) struct Predecessor(pub(in crate::control) watch::Receiver
 pub(in crate::control) fn pair() -> io::Result<(Heir, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_write_timeout(Some(PATIENCE))?;
-    let (letters, queue) = mpsc::sync_channel::<Vec<u8>>(1);
+    let (letters, queue) = mpsc::sync_channel::<Vec<u8>>(WAITING_MAX);
     let thread = thread::Builder::new().name("heir".into());
     let thread = thread.spawn(move || {
         // It is gone, or hangs: then nobody reads what follows either.
@@ -43,7 +46,7 @@ pub(in crate::control) fn pair() -> io::Result<(Heir, UnixStream)> {
 }
 
 impl Heir {
-    /// Tells it, unless it is still reading the one before: the next one has everything.
+    /// Tells it, unless it is still reading those before: the next one has everything.
     pub(in crate::control) fn tell(&self, deed: &Deed) {
         match self.letters.try_send(deed.write()) {
             Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}

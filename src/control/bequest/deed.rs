@@ -20,6 +20,9 @@ pub(in crate::control) struct Deed {
     /// Whether the process that says so takes no more clients, and answers at no admin address.
     #[serde(default)]
     pub(in crate::control) handed_over: bool,
+    /// Whether its workers have stopped accepting, after that.
+    #[serde(default)]
+    pub(in crate::control) closed: bool,
     /// Connections that it, and those before it, still have.
     #[serde(default)]
     pub(in crate::control) open: u64,
@@ -75,6 +78,7 @@ impl Default for Deed {
         Self {
             format: FORMAT,
             handed_over: false,
+            closed: false,
             open: 0,
             workers: Totals::default(),
             listeners: BTreeMap::new(),

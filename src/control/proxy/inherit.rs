@@ -9,7 +9,7 @@ use crate::control::reload::Reloads;
 use crate::control::state::State;
 use crate::ring::Time;
 use crate::upstream::{Member, Upstream};
-use crate::worker::Stats;
+use crate::worker::{Message, Stats};
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::os::unix::net::UnixStream;
@@ -72,6 +72,7 @@ impl Proxy {
         let backends = upstreams.flat_map(|upstream| self.backends_of(upstream, now));
         Deed {
             handed_over,
+            closed: handed_over && self.stats.iter().all(|stats| stats.listening.get() == 0),
             open: self.open() + self.open_before(),
             workers: stats().map(|stats| stats.totals()).sum(),
             listeners: listeners.collect(),
@@ -133,15 +134,20 @@ impl Proxy {
             while latest.changed().await.is_ok() {
                 let deed = latest.borrow_and_update().clone();
                 let retires = deed.handed_over && !self.inherited.taken.borrow().handed_over;
+                let closes = deed.closed && !self.inherited.taken.borrow().closed;
                 if retires {
                     history.begin_with(deed.history.clone());
                 }
                 self.inherit(deed);
+                if closes {
+                    self.accept_again();
+                }
                 if retires {
                     self.inherited.retired.notify_one();
                 }
             }
             // Also of one that was killed.
+            self.accept_again();
             self.inherited.open.set(0);
             self.each_member(|live| live.set_elsewhere(0));
             self.inherited.retired.notify_one();
@@ -167,6 +173,12 @@ impl Proxy {
         };
         let ends = async { while latest.changed().await.is_ok() {} };
         let _ = tokio::time::timeout(until - Time::read_clock(), ends).await;
+    }
+
+    /// Has workers look who waits in sockets that another process has accepted from, too.
+    fn accept_again(&self) {
+        let posts = self.shared.posts.iter();
+        posts.for_each(|post| post.post(Message::AcceptAgain));
     }
 
     fn inherit(&self, deed: Deed) {
