@@ -254,6 +254,16 @@ fn a_unix_socket_of_the_admin_address_belongs_to_the_process_that_took_over() {
     let proxy = Setup::before(&backend).more(&table).start();
     let admin = proxy.admin();
     assert_eq!(admin.get("/healthz").status, 200);
+    let file = proxy.dir().join("ringway.toml");
+    let good = std::fs::read_to_string(&file).unwrap();
+    let taken = backend.address();
+    let more =
+        format!("[[listener]]\nname = \"more\"\nlisten = \"{taken}\"\nupstream = \"feed\"\n");
+    std::fs::write(&file, format!("{good}{more}")).unwrap();
+    proxy.signal(Signal::SIGUSR2);
+    proxy.await_line("does not take over");
+    assert_eq!(admin.get("/healthz").status, 200, "this one still has it");
+    std::fs::write(&file, good).unwrap();
     let _heir = upgrade(&proxy, proxy.pid());
     proxy.await_line("\"stopped\"");
     wait::holds_for(

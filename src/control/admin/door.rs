@@ -3,6 +3,7 @@
 use super::access::Peer;
 use crate::config::AdminAddress;
 use crate::control::passed::{self, Passed};
+use std::cell::RefCell;
 use std::fmt;
 use std::fs::{self, Permissions};
 use std::io;
@@ -27,6 +28,8 @@ pub(super) enum Door {
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
+    /// Where it is until it takes over, if another process has the path.
+    aside: RefCell<Option<PathBuf>>,
     /// Device and inode: a process that took over has another one at this path.
     identity: (u64, u64),
 }
@@ -78,7 +81,8 @@ impl Door {
             Self::Tcp(listener, _) => {
                 Listening::Tcp(net::TcpListener::from_std(listener.try_clone()?)?)
             }
-            Self::Unix(listener, _) => {
+            Self::Unix(listener, file) => {
+                file.take_over()?;
                 Listening::Unix(net::UnixListener::from_std(listener.try_clone()?)?)
             }
         })
@@ -106,20 +110,29 @@ fn inherited(listener: TcpListener) -> io::Result<Door> {
 }
 
 fn unix(path: &Path, takes_over: bool) -> io::Result<Door> {
-    if takes_over {
-        // Whoever listens there has agreed to it, and knows its own file from the next one.
-        fs::remove_file(path).or_else(absent)?;
-    } else {
-        clear(path)?;
-    }
-    let listener = UnixListener::bind(path)?;
+    // Paths of sockets are short (unix(7)): this name is no longer than most.
+    let aside = takes_over.then(|| path.with_file_name(format!(".{}", std::process::id())));
+    let at = aside.as_deref().unwrap_or(path);
+    clear(at)?;
+    let listener = UnixListener::bind(at)?;
     listener.set_nonblocking(true)?;
-    fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
+    fs::set_permissions(at, Permissions::from_mode(SOCKET_MODE))?;
     let file = SocketFile {
+        identity: identity(at)?,
         path: path.to_owned(),
-        identity: identity(path)?,
+        aside: RefCell::new(aside),
     };
     Ok(Door::Unix(listener, file))
+}
+
+impl SocketFile {
+    /// Takes the path over from the process that had it, which knows its own file from the next one.
+    fn take_over(&self) -> io::Result<()> {
+        match self.aside.take() {
+            Some(aside) => fs::rename(aside, &self.path),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Takes away a socket that nobody listens on any more. Anything else that is there stays, and binding says so.
@@ -134,14 +147,6 @@ fn clear(path: &Path) -> io::Result<()> {
     }
 }
 
-fn absent(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::NotFound {
-        Ok(())
-    } else {
-        Err(error)
-    }
-}
-
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     let meta = fs::symlink_metadata(path)?;
     Ok((meta.dev(), meta.ino()))
@@ -149,9 +154,10 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+        let at = self.aside.take().unwrap_or_else(|| self.path.clone());
+        if identity(&at).is_ok_and(|now| now == self.identity) {
             // Nobody is harmed by a file that stays: the next process replaces it.
-            let _ = fs::remove_file(&self.path);
+            let _ = fs::remove_file(&at);
         }
     }
 }
@@ -253,17 +259,36 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     }
 
+    /// A door, and the door of a process that is to take over.
+    fn two(path: &Path) -> [Door; 2] {
+        let address = AdminAddress::Unix(path.to_owned());
+        let next = || Door::open(&address, &mut Passed::default(), true).unwrap();
+        [at(path).unwrap(), next()]
+    }
+
     #[test]
     fn a_process_that_took_the_path_over_keeps_its_socket() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("admin.sock");
-        let old = at(&path).unwrap();
-        fs::remove_file(&path).unwrap();
-        // Keeps the first one's inode from being used again at once.
-        fs::write(dir.path().join("other"), "").unwrap();
-        let new = UnixListener::bind(&path).unwrap();
+        let [old, new] = two(&path);
+        let Door::Unix(_, file) = &new else {
+            unreachable!("its address is a path")
+        };
+        file.take_over().unwrap();
         drop(old);
-        assert!(path.exists());
+        assert_eq!(identity(&path).unwrap(), file.identity);
         drop(new);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_process_that_does_not_come_to_take_over_leaves_the_path_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        let [old, new] = two(&path);
+        drop(new);
+        UnixStream::connect(&path).unwrap();
+        drop(old);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }
