@@ -4,6 +4,7 @@ use crate::config::Listener;
 use crate::ring::{Sock, Time};
 use crate::upstream::{Snapshot, Upstream};
 use crate::worker::Ear;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -13,8 +14,10 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) snapshot: Snapshot,
-    /// Every listening address, by its number, which workers know their sockets by; those that are closed are `None`.
-    pub(super) doors: Vec<Option<Door>>,
+    /// Every listening address, by its number, which workers know their sockets by.
+    pub(super) doors: BTreeMap<usize, Door>,
+    /// The number of the next one.
+    pub(super) next_door: usize,
     /// Of what workers go by.
     pub(super) version: u64,
     /// When that came into force.
@@ -59,10 +62,12 @@ impl Door {
 }
 
 impl State {
+    /// Doors are numbered as they are listed.
     pub(super) fn new(snapshot: Snapshot, doors: Vec<Door>, now: Time) -> Self {
         Self {
             snapshot,
-            doors: doors.into_iter().map(Some).collect(),
+            next_door: doors.len(),
+            doors: doors.into_iter().enumerate().collect(),
             version: 0,
             since: now,
         }
@@ -70,7 +75,7 @@ impl State {
 
     /// Every bound address, with its listener's number.
     pub(super) fn bound(&self) -> impl Iterator<Item = (u16, SocketAddr)> {
-        let open = self.doors.iter().flatten();
+        let open = self.doors.values();
         open.map(|door| (door.listener, door.bound))
     }
 
@@ -84,7 +89,7 @@ impl State {
 
     /// Keeps no listening socket open: the workers are about to close theirs.
     pub(super) fn let_go(&mut self) {
-        for door in self.doors.iter_mut().flatten() {
+        for door in self.doors.values_mut() {
             door.sockets.clear();
         }
     }
@@ -93,11 +98,9 @@ impl State {
     /// to listen with.
     pub(super) fn reopen(&mut self, opened: Vec<Door>, cpus: &[usize]) -> io::Result<Vec<Share>> {
         let mut ears: Vec<_> = cpus.iter().map(|_| Vec::new()).collect();
-        let places = self.doors.iter_mut().enumerate();
-        let open = places.filter_map(|(at, door)| Some((at, door.as_mut()?)));
-        for ((at, door), new) in open.zip(opened) {
+        for ((number, door), new) in self.doors.iter_mut().zip(opened) {
             door.sockets = new.sockets;
-            door.share_out(at, &mut ears)?;
+            door.share_out(*number, &mut ears)?;
         }
         Ok(ears)
     }

@@ -25,7 +25,7 @@ impl Store {
     /// Has the manager keep what listens now, and nothing else.
     pub(super) fn follow(&self, state: &State, systemd: &Systemd) {
         let mut kept = self.0.borrow_mut();
-        let doors = state.doors.iter().flatten();
+        let doors = state.doors.values();
         let open = doors.filter(|door| !door.sockets.is_empty());
         let open: BTreeMap<_, _> = open.filter_map(|it| Some((name(it.wanted)?, it))).collect();
         for gone in kept.iter().filter(|name| !open.contains_key(*name)) {

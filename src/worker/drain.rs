@@ -1,7 +1,6 @@
 //! Connections that are open when a drain begins are ended evenly over a span, so that their clients do not all come back in
 //! one second. What is left at the deadline is cut.
 
-use super::accept::Accepting;
 use super::mailbox::Ear;
 use super::{Worker, listener_tag};
 use crate::base::Key;
@@ -60,9 +59,6 @@ impl<R: Ring> Worker<R> {
     /// Unless it is to end: then the sockets are closed.
     pub(super) fn resume(&mut self, ears: Vec<Ear>) {
         self.drain = self.drain.take().filter(Drain::ends);
-        if self.listeners.iter().all(Accepting::is_closed) {
-            self.listeners.clear();
-        }
         for ear in ears {
             self.listen_too(ear);
         }

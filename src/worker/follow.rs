@@ -21,8 +21,8 @@ impl<R: Ring> Worker<R> {
         self.previous = std::mem::replace(&mut self.current, next);
         self.version = version;
         for (at, listener) in self.listeners.iter_mut().enumerate() {
-            match doors[listener.door] {
-                Some(number) => listener.listener = number,
+            match doors.get(&listener.door) {
+                Some(number) => listener.listener = *number,
                 None => listener.stop(listener_tag(at), &mut self.ops),
             }
         }
@@ -53,6 +53,7 @@ impl<R: Ring> Worker<R> {
         }
     }
 
+    /// In the place of one that is closed, if there is any: a listener that moves a thousand times does not take a thousand.
     /// One that drains takes no more clients, wherever they come.
     pub(super) fn listen_too(&mut self, ear: Ear) {
         if self.drain.is_some() {
@@ -60,7 +61,12 @@ impl<R: Ring> Worker<R> {
             return self.ops.push(Op::Close { sock, reset: false });
         }
         let mut listener = Accepting::new(ear);
-        listener.arm(listener_tag(self.listeners.len()), &mut self.ops);
-        self.listeners.push(listener);
+        let closed = self.listeners.iter().position(Accepting::is_closed);
+        let place = closed.unwrap_or(self.listeners.len());
+        listener.arm(listener_tag(place), &mut self.ops);
+        match self.listeners.get_mut(place) {
+            Some(closed) => *closed = listener,
+            None => self.listeners.push(listener),
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::conn::Cause;
 use crate::ring::{Sock, SockRef};
 use crate::upstream::{Member, Snapshot};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -69,7 +70,8 @@ pub enum Message {
 /// A listening socket of one worker.
 #[derive(Debug)]
 pub struct Ear {
-    /// Which of the process's addresses it listens at: a number that control gives, the same in every worker.
+    /// Which of the process's addresses it listens at: a number that control gives, the same in every worker, and to no
+    /// other address ever after.
     pub door: usize,
     /// Its listener's number.
     pub listener: u16,
@@ -84,8 +86,8 @@ pub struct Order {
     pub version: u64,
     /// Its own copy.
     pub snapshot: Snapshot,
-    /// For each door: the number of the listener that it belongs to now, or none, and its sockets are closed.
-    pub doors: Vec<Option<u16>>,
+    /// Of each door that stays: the number of the listener that it belongs to now. The sockets of others are closed.
+    pub doors: BTreeMap<usize, u16>,
     /// Sockets of further doors.
     pub added: Vec<Ear>,
 }

@@ -7,6 +7,7 @@ mod leaving; // connections of one backend
 mod verbs; //   ringway status, top, drain and the others
 
 use crate::support::{Backend, Setup, wait};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 #[test]
@@ -130,6 +131,10 @@ fn upstreams_come_in_the_shapes_that_scrapers_of_the_nginx_module_know() {
     let html = admin.get("/upstreams");
     assert!(html.header("content-type").starts_with("text/html"));
     assert!(html.body.contains("<th>Rise counts</th>"));
+    assert!(html.body.contains("generation: 1<"));
+    proxy.signal(Signal::SIGHUP);
+    proxy.await_line("reloaded");
+    assert!(admin.get("/upstreams").body.contains("generation: 2<"));
     for wrong in ["/upstreams?format=xml", "/upstreams?status=maybe"] {
         assert_eq!(admin.get(wrong).status, 400, "{wrong}");
     }

@@ -72,12 +72,12 @@ impl Control {
 
     fn tell(&self, worker: usize) {
         let number = u16::try_from(worker).expect("two");
-        let doors = self.doors.iter();
+        let doors = self.doors.iter().enumerate();
         self.posts[worker].post(Message::Follow(Box::new(Order {
             version: self.version,
             snapshot: self.snapshot.for_worker(number),
             doors: doors
-                .map(|place| Some(self.snapshot.number_of(*place)))
+                .map(|(door, place)| (door, self.snapshot.number_of(*place)))
                 .collect(),
             added: Vec::new(),
         })));
@@ -107,7 +107,7 @@ impl Onlooker for Control {
 }
 
 /// Something that leads every client where it went before, some other way.
-fn draw_change(config: &mut Config, chance: &mut Chance) {
+pub(crate) fn draw_change(config: &mut Config, chance: &mut Chance) {
     for upstream in &mut config.upstreams {
         match chance.below(4) {
             0 => chance.shuffle(&mut upstream.backends),

@@ -33,7 +33,7 @@ struct Page<'a> {
 #[derive(Serialize)]
 struct Servers<'a> {
     total: usize,
-    /// How often the configuration was read; it always was once.
+    /// How often the configuration was read and taken: once at the start, and by each reload since.
     generation: u64,
     server: Vec<Row<'a>>,
 }
@@ -52,10 +52,11 @@ pub(super) fn page(view: &View, query: &Query<'_>) -> Reply {
         .filter(|(_, (_, _, seen))| wanted.is_none_or(|wanted| seen.health == wanted))
         .map(row)
         .collect();
+    let generation = 1 + view.reloads.done;
     match query.get("format").as_deref() {
-        None | Some("html") => reply::reply(StatusCode::OK, reply::HTML, html(&rows)),
+        None | Some("html") => reply::reply(StatusCode::OK, reply::HTML, html(generation, &rows)),
         Some("csv") => reply::reply(StatusCode::OK, reply::CSV, csv(&rows)),
-        Some("json") => reply::json(&json(rows)),
+        Some("json") => reply::json(&json(generation, rows)),
         Some(_) => wrong("format: write html, csv or json"),
     }
 }
@@ -99,10 +100,10 @@ fn port(probe: &Probe, address: &Address) -> u16 {
     probe.port.map_or(of_backend, NonZeroU16::get)
 }
 
-fn json(server: Vec<Row<'_>>) -> Page<'_> {
+fn json(generation: u64, server: Vec<Row<'_>>) -> Page<'_> {
     let servers = Servers {
         total: server.len(),
-        generation: 1,
+        generation,
         server,
     };
     Page { servers }
@@ -132,12 +133,12 @@ fn csv(rows: &[Row<'_>]) -> String {
     out
 }
 
-fn html(rows: &[Row<'_>]) -> String {
+fn html(generation: u64, rows: &[Row<'_>]) -> String {
     let down = rows.iter().filter(|row| row.status == "down").count();
     let mut out = format!(
         "<!DOCTYPE html>\n<html>\n<head>\n  <title>ringway upstream check status</title>\n</head>\n<body>\n\
          <h1>ringway upstream check status</h1>\n\
-         <h2>Check upstream server number: {}, generation: 1</h2>\n<p>down: {down}</p>\n\
+         <h2>Check upstream server number: {}, generation: {generation}</h2>\n<p>down: {down}</p>\n\
          <table border=\"1\">\n<tr><th>Index</th><th>Upstream</th><th>Name</th><th>Status</th>\
          <th>Rise counts</th><th>Fall counts</th><th>Check type</th><th>Check port</th></tr>\n",
         rows.len()
@@ -202,7 +203,7 @@ mod tests {
 
     #[test]
     fn json_has_the_names_of_the_module() {
-        let page = serde_json::to_value(json(rows())).unwrap();
+        let page = serde_json::to_value(json(3, rows())).unwrap();
         assert_eq!(page["servers"]["total"], 2);
         let expected = serde_json::json!({
             "index": 0, "upstream": "backend", "name": "10.0.0.1:80", "status": "up",
@@ -213,7 +214,7 @@ mod tests {
 
     #[test]
     fn html_marks_what_is_down_and_escapes_names() {
-        let page = html(&rows());
+        let page = html(1, &rows());
         assert!(page.contains("server number: 2, generation: 1"));
         assert!(page.contains("<tr bgcolor=\"#FF0000\"><td>1</td><td>&lt;b&gt;&amp;</td>"));
         assert!(page.contains("<tr><td>0</td><td>backend</td>"));

@@ -12,6 +12,7 @@ use crate::control::state::{Door, Share, State, ears};
 use crate::ring::Time;
 use crate::upstream::Snapshot;
 use crate::worker::{self, Message, Order};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -38,8 +39,9 @@ pub(in crate::control) struct Applied {
 
 /// Where the next snapshot's listeners are, of the doors that there are and of new ones.
 struct Doors {
-    kept: Vec<Option<u16>>,
-    added: Vec<Door>,
+    /// With their listeners' numbers.
+    kept: BTreeMap<usize, u16>,
+    added: BTreeMap<usize, Door>,
     shares: Vec<Share>,
 }
 
@@ -127,12 +129,12 @@ impl Proxy {
     }
 
     /// Has every worker go by the state there is, where these doors belong and with these sockets besides.
-    fn post_order(&self, state: &State, doors: &[Option<u16>], shares: Vec<Share>) {
+    fn post_order(&self, state: &State, doors: &BTreeMap<usize, u16>, shares: Vec<Share>) {
         for ((post, share), worker) in self.shared.posts.iter().zip(shares).zip(0..) {
             post.post(Message::Follow(Box::new(Order {
                 version: state.version,
                 snapshot: state.snapshot.for_worker(worker),
-                doors: doors.to_vec(),
+                doors: doors.clone(),
                 added: ears(share),
             })));
         }
@@ -145,9 +147,8 @@ impl Proxy {
             let mut state = self.shared.state.borrow_mut();
             state.let_go();
             state.version += 1;
-            let closed = vec![None; state.doors.len()];
             let nothing = self.cpus.iter().map(|_| Share::new()).collect();
-            self.post_order(&state, &closed, nothing);
+            self.post_order(&state, &BTreeMap::new(), nothing);
         }
         self.followed().await;
         let until = Time::read_clock() + FOLLOWED_WITHIN;
@@ -161,7 +162,7 @@ impl Proxy {
     pub(in crate::control) fn copy_sockets(&self) -> io::Result<Vec<(String, OwnedFd)>> {
         let state = self.shared.state.borrow();
         let mut copies = Vec::new();
-        for door in state.doors.iter().flatten() {
+        for door in state.doors.values() {
             let label = passed::label(&state.rules(door.listener).name, door.wanted);
             for (_, socket) in &door.sockets {
                 copies.push((label.clone(), socket.try_clone()?));
@@ -172,25 +173,26 @@ impl Proxy {
 
     /// Listens wherever the next snapshot wants and nobody does yet.
     fn doors(&self, state: &State, next: &Snapshot) -> Result<Doors, StartError> {
-        let mut kept = vec![None; state.doors.len()];
-        let mut added: Vec<Door> = Vec::new();
+        let mut kept = BTreeMap::new();
+        let mut added = BTreeMap::new();
         let mut shares: Vec<_> = self.cpus.iter().map(|_| Share::new()).collect();
         for (rules, place) in next.config.listeners.iter().zip(0..) {
             let number = next.number_of(place);
             for &wanted in &rules.listen {
-                let same = |(at, door): (usize, &Option<Door>)| {
-                    let is_it = door.as_ref().is_some_and(|it| it.is_for(wanted, number));
-                    (is_it && kept[at].is_none()).then_some(at)
+                let mut known = state.doors.iter();
+                let same = |(at, door): &(&usize, &Door)| {
+                    door.is_for(wanted, number) && !kept.contains_key(*at)
                 };
-                if let Some(at) = state.doors.iter().enumerate().find_map(same) {
-                    kept[at] = Some(number);
+                if let Some((at, _)) = known.find(same) {
+                    kept.insert(*at, number);
                     continue;
                 }
                 let beside_us = state.has_port(wanted);
                 let door = open(rules, (number, wanted), &self.cpus, Vec::new(), beside_us)?;
-                door.share_out(state.doors.len() + added.len(), &mut shares)
+                let at = state.next_door + added.len();
+                door.share_out(at, &mut shares)
                     .map_err(|e| super::refused(&rules.name, wanted, &e))?;
-                added.push(door);
+                added.insert(at, door);
             }
         }
         Ok(Doors {
@@ -219,15 +221,20 @@ impl Proxy {
 }
 
 impl State {
-    fn move_to(&mut self, next: Snapshot, kept: &[Option<u16>], added: Vec<Door>, now: Time) {
-        for (door, listener) in self.doors.iter_mut().zip(kept) {
-            match (door.as_mut(), listener) {
-                (Some(door), Some(number)) => door.listener = *number,
-                (Some(_), None) => *door = None,
-                (None, _) => {}
-            }
+    fn move_to(
+        &mut self,
+        next: Snapshot,
+        kept: &BTreeMap<usize, u16>,
+        added: BTreeMap<usize, Door>,
+        now: Time,
+    ) {
+        self.doors.retain(|at, _| kept.contains_key(at));
+        for (at, listener) in kept {
+            let door = self.doors.get_mut(at).expect("what is kept was there");
+            door.listener = *listener;
         }
-        self.doors.extend(added.into_iter().map(Some));
+        self.next_door += added.len();
+        self.doors.extend(added);
         self.snapshot = next;
         self.version += 1;
         self.since = now;
@@ -235,7 +242,7 @@ impl State {
 
     /// Gives every listening socket what its listener's rules say now: whoever is accepted from here on inherits it.
     fn dress(&self) {
-        for door in self.doors.iter().flatten() {
+        for door in self.doors.values() {
             let rules = &self.snapshot.sites[usize::from(door.listener)].rules;
             for (_, socket) in &door.sockets {
                 if let Err(e) = worker::dress_again(rules, socket.as_fd()) {
@@ -247,7 +254,7 @@ impl State {
 
     /// Whether this process listens at a port already, whatever the address.
     fn has_port(&self, wanted: SocketAddr) -> bool {
-        let mut open = self.doors.iter().flatten();
+        let mut open = self.doors.values();
         open.any(|door| door.bound.port() == wanted.port())
     }
 }
@@ -290,5 +297,48 @@ fn keep_one<T: Clone + PartialEq>(old: &T, new: &mut T, key: &str, kept: &mut Ve
     if old != new {
         new.clone_from(old);
         kept.push(key.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Backend, Log, Upstream};
+
+    /// A listener at this port.
+    fn snapshot(port: u16) -> Snapshot {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        Snapshot::new(Arc::new(Config {
+            process: Process::default(),
+            log: Log::default(),
+            admin: None,
+            listeners: vec![Listener::new("feed".into(), vec![address], 0)],
+            upstreams: vec![Upstream::new("feed".into(), vec![Backend::new(address)])],
+        }))
+    }
+
+    fn door(port: u16) -> Door {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        Door {
+            listener: 0,
+            wanted: address,
+            bound: address,
+            sockets: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_listener_that_moves_a_thousand_times_has_one_door_with_a_number_of_its_own() {
+        let mut state = State::new(snapshot(1), vec![door(1)], Time::default());
+        for port in 2..1002 {
+            let at = state.next_door;
+            let added = BTreeMap::from([(at, door(port))]);
+            state.move_to(snapshot(port), &BTreeMap::new(), added, Time::default());
+            assert_eq!(state.doors.keys().collect::<Vec<_>>(), [&at]);
+        }
+        assert_eq!((state.next_door, state.version), (1001, 1000));
+        let kept = BTreeMap::from([(1000, 7)]);
+        state.move_to(snapshot(1), &kept, BTreeMap::new(), Time::default());
+        assert_eq!(state.doors[&1000].listener, 7, "it is another listener's");
     }
 }
