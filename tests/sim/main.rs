@@ -3,6 +3,7 @@
 //! `RINGWAY_SIM_WORLDS=100000 cargo test --test sim` plays more worlds; the line that a failing one prints plays it alone.
 
 mod backends;
+mod commanding;
 mod following;
 mod leaving;
 mod opening;
@@ -126,5 +127,6 @@ fn replay() {
     opening::play_seed(seed);
     backends::play_seed(seed);
     tls::play_seed(seed);
+    commanding::play_seed(seed);
     play(seed);
 }

@@ -88,6 +88,12 @@ pub(crate) trait Onlooker {
     fn before_turn(&mut self, worker: usize, world: &World);
     /// And is over.
     fn after_turn(&mut self, worker: usize, world: &World);
+    /// A worker is about to be told to drain and end.
+    fn before_drain(&mut self, _now: Time) {}
+    /// How much later than its deadline that may be over, for what was told before.
+    fn late(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// Nobody looks on.
@@ -280,6 +286,7 @@ impl<R: Simulated> Play<R> {
             }
             for at in 0..self.seats.len() {
                 if drains.as_ref().is_some_and(|drains| drains[at] == turn) {
+                    onlooker.before_drain(self.world.borrow().now());
                     drained_by = drained_by.max(Some(self.drain(at)));
                 }
             }
@@ -289,7 +296,7 @@ impl<R: Simulated> Play<R> {
         }
         let now = self.world.borrow().now();
         assert!(
-            drained_by.is_some_and(|by| now <= by),
+            drained_by.is_some_and(|by| now <= by + onlooker.late()),
             "drained only at {now}"
         );
         self.finish();

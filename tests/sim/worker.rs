@@ -253,6 +253,8 @@ pub(crate) fn check_relayed(record: &Record, (client, backend): (Fate, Fate), up
             | Cause::Idle
             | Cause::MaxAge
             | Cause::SlowClient
+            | Cause::BackendDrain
+            | Cause::Killed
             | Cause::ClientHalfClose
             | Cause::BackendHalfClose
     );
