@@ -92,6 +92,15 @@ fn fate(at: SocketAddr) -> Fate {
     }
 }
 
+/// Says to stop when it is dropped.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 fn echoed(at: SocketAddr) -> bool {
     fate(at) == Fate::Served
 }
@@ -108,6 +117,8 @@ fn ten_upgrades_in_a_row_refuse_and_reset_nobody_who_connects() {
     // Killed only when the last client has been served.
     let mut heirs: Vec<Heir> = Vec::new();
     std::thread::scope(|scope| {
+        // A failure below ends the clients, too: the scope waits for them.
+        let _stop = StopAtEnd(&stop);
         for _ in 0..4 {
             scope.spawn(|| {
                 while !stop.load(Relaxed) {
@@ -125,7 +136,6 @@ fn ten_upgrades_in_a_row_refuse_and_reset_nobody_who_connects() {
             let before = served.load(Relaxed);
             wait::until("clients are served", || served.load(Relaxed) > before + 20);
         }
-        stop.store(true, Relaxed);
     });
     let (served, lost) = (served.load(Relaxed), lost.load(Relaxed));
     assert!(served > 200, "{served}");
