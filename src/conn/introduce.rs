@@ -5,6 +5,7 @@ use super::Connection;
 use super::client::Client;
 use crate::config::SendProxy;
 use crate::relay::Session;
+use crate::tls;
 use crate::wire::proxy_protocol::{Origin, Ssl, Tlvs, write_v1, write_v2};
 use rustls::{CommonState, HandshakeKind, ProtocolVersion, SupportedCipherSuite};
 use std::net::SocketAddr;
@@ -33,12 +34,17 @@ impl Connection {
         let peeked = self.told.as_deref().map(|told| &told.peeked);
         let name = peeked.and_then(|peeked| peeked.sni.as_deref().or(peeked.host.as_deref()));
         let agreed = client.tls().map(Session::agreed);
+        let certificate = agreed.and_then(|agreed| agreed.peer_certificates()?.first());
+        let common_name = certificate.and_then(tls::common_name);
         let with = |authority| {
             let tlvs = Tlvs {
                 unique_id: Some(id.as_bytes()),
                 authority,
                 alpn: agreed.and_then(|agreed| agreed.alpn_protocol()),
-                ssl: agreed.map(ssl_of),
+                ssl: agreed.map(|agreed| Ssl {
+                    common_name: common_name.as_deref(),
+                    ..ssl_of(agreed)
+                }),
                 ..Tlvs::default()
             };
             write_v2(origin, &tlvs)

@@ -46,3 +46,42 @@ impl Leaf {
         })
     }
 }
+
+/// Bytes of a common name that is passed on: RFC 5280 gives it 64 characters (ub-common-name), UTF-8 each of them four bytes
+/// at most.
+const COMMON_NAME_MAX: usize = 256;
+
+/// The common name of whom a certificate is for; of several the first, as HAProxy has it. `None` where it has none, or one
+/// that is no text or longer than it may be.
+pub fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let name = certificate.subject().iter_common_name().next()?;
+    let name = name.as_str().ok()?;
+    (name.len() <= COMMON_NAME_MAX).then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+
+    fn named(name: Option<&str>) -> Option<String> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        if let Some(name) = name {
+            params.distinguished_name.push(DnType::CommonName, name);
+        }
+        let key = KeyPair::generate().expect("entropy");
+        let certificate = params.self_signed(&key).expect("a name of any length");
+        common_name(certificate.der())
+    }
+
+    #[test]
+    fn a_common_name_of_up_to_256_bytes_is_told_and_no_longer_one() {
+        assert_eq!(named(Some("J\u{f6}rg")).as_deref(), Some("J\u{f6}rg"));
+        let longest = "\u{f6}".repeat(128);
+        assert_eq!(named(Some(&longest)), Some(longest));
+        assert_eq!(named(Some(&"a".repeat(257))), None);
+        assert_eq!(named(None), None);
+    }
+}

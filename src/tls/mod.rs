@@ -23,7 +23,7 @@ mod trust;
 pub use client::{Client, Connector, client};
 pub use error::MaterialError;
 pub use expiry::Expiry;
-pub use leaf::Leaf;
+pub use leaf::{Leaf, common_name};
 pub use material::{Material, Mistakes};
 pub use server::{Server, server};
 pub use stamp::Stamps;

@@ -13,6 +13,7 @@ mod certificate;
 mod certificates;
 mod chain;
 mod container;
+mod client_name;
 mod content;
 mod crowd;
 mod curl;
