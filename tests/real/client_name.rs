@@ -74,7 +74,7 @@ fn a_clients_common_name_is_told_as_haproxy_tells_it() {
             theirs = describe(ssl);
         });
         told(&backend, proxy.address(), &words, |ssl| {
-            ours = describe(ssl)
+            ours = describe(ssl);
         });
         assert_eq!(ours, theirs, "{version}");
     }

@@ -38,6 +38,7 @@ mod sticky;
 mod systemd;
 mod terminate;
 mod tls;
+mod tls_backends;
 mod tls_routes;
 mod trouble;
 mod websocket;
