@@ -23,6 +23,7 @@ mod haproxy;
 mod identity;
 mod nginx;
 mod ocsp;
+mod odd_client;
 mod postgres;
 mod probes;
 mod probes_tls;

@@ -35,6 +35,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("python3", "python3"),
     (PYTHON_SECCOMP, "python3-seccomp"),
     (PYTHON_WEBSOCKETS, "python3-websockets"),
+    (PYTHON_TLSLITE, "python3-pip; pip install tlslite-ng==0.8.2"),
     ("redis-benchmark", "redis-tools"),
     ("redis-cli", "redis-tools"),
     ("redis-server", "redis-server"),
@@ -53,6 +54,8 @@ pub(crate) const PYTHON_WEBSOCKETS: &str = "websockets for python3";
 
 /// Another one.
 pub(crate) const PYTHON_SECCOMP: &str = "seccomp for python3";
+/// Another. Debian has no package of it: `.ci/run` gets it from PyPI.
+pub(crate) const PYTHON_TLSLITE: &str = "tlslite-ng for python3";
 
 /// A module of node's, likewise.
 pub(crate) const NODE_WS: &str = "ws for node";
@@ -333,6 +336,7 @@ fn is_installed(name: &str) -> bool {
     match name {
         PYTHON_SECCOMP => succeeds("python3", &["-c", "import seccomp"]),
         PYTHON_WEBSOCKETS => succeeds("python3", &["-c", "import websockets"]),
+        PYTHON_TLSLITE => succeeds("python3", &["-c", "import tlslite"]),
         NODE_WS => succeeds("node", &["-e", "require('ws')"]),
         NGINX_STREAM => Path::new(NGINX_STREAM).is_file(),
         program => find(program).is_some(),
