@@ -1,11 +1,13 @@
 //! What is counted: each case is a round of turns that leaves everything as it found it, played over and over.
 
 use crate::scripted::{Arrival, Phase, Receive, Scripted, bell};
+use crate::secure::{Client, Clients, Tickets, secured};
 use clap::ValueEnum;
 use ringway::config::{
     Backend, Balance, Config, HashKey, Listener, Log, Mode, Process, Relay, Upstream,
 };
 use ringway::ring::Lane;
+use ringway::tls::Material;
 use ringway::upstream::Snapshot;
 use ringway::worker::{
     Board, Ear, Handover, Journal, Life, Limits, Mailbox, Record, Setup, Stats, Worker,
@@ -36,6 +38,12 @@ pub(crate) enum Case {
     Upgrade,
     /// 64 KiB from the backend in full buffers, copied
     Bulk,
+    /// 100 connections that speak TLS, in each turn one message from each, client and backend by turns
+    TlsEcho,
+    /// Accept, whole handshake of TLS 1.3, dial, one message, FIN both ways, close; 4 connections at a time
+    TlsFull,
+    /// The same with a ticket
+    TlsResumed,
 }
 
 const MESSAGE: u16 = 128;
@@ -43,6 +51,16 @@ const BUFFER: u16 = 4096;
 const MANY: u16 = 1000;
 const TRAIN: u64 = 16;
 const CHURN: u16 = 64;
+const SECURE: u16 = 100;
+
+/// As many as rustls's clients keep tickets for, at two each.
+const SHAKEN: u16 = 4;
+
+/// A handshake is as much work as so many messages: fewer of them tell as much.
+const HANDSHAKE: u64 = 40;
+
+/// Turns after which a handshake that is not over never will be.
+const FLIGHTS_MAX: u32 = 1000;
 
 /// What Chromium sends, 548 bytes, and the cookie in it that differs from browser to browser.
 const REQUEST: &[u8] = include_bytes!("../../fuzz/corpus/http_head/chromium");
@@ -51,7 +69,7 @@ const COOKIE: &str = "session";
 const WINDOW: usize = 16;
 
 impl Case {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Echo128,
         Self::EchoSingle,
         Self::Quiet,
@@ -60,15 +78,21 @@ impl Case {
         Self::Churn,
         Self::Upgrade,
         Self::Bulk,
+        Self::TlsEcho,
+        Self::TlsFull,
+        Self::TlsResumed,
     ];
 
     /// What the count is divided by.
     pub(crate) fn unit(self) -> &'static str {
         match self {
-            Self::Echo128 | Self::EchoSingle | Self::Quiet | Self::Train | Self::Fanout => {
-                "message"
-            }
-            Self::Churn | Self::Upgrade => "connection",
+            Self::Echo128
+            | Self::EchoSingle
+            | Self::Quiet
+            | Self::Train
+            | Self::Fanout
+            | Self::TlsEcho => "message",
+            Self::Churn | Self::Upgrade | Self::TlsFull | Self::TlsResumed => "connection",
             Self::Bulk => "64 KiB",
         }
     }
@@ -82,18 +106,27 @@ impl Case {
             Self::Fanout => MANY.into(),
             Self::Churn | Self::Upgrade => CHURN.into(),
             Self::Bulk => 1,
+            Self::TlsEcho => 2 * u64::from(SECURE),
+            Self::TlsFull | Self::TlsResumed => SHAKEN.into(),
         }
     }
 
     /// Rounds that bring about as many units.
     pub(crate) fn rounds_of(self, units: u64) -> u64 {
+        let units = match self.tickets() {
+            Some(_) if self != Self::TlsEcho => units.div_ceil(HANDSHAKE),
+            Some(_) | None => units,
+        };
         units.div_ceil(self.units())
     }
 
     /// Plays so many rounds, all of them counted, after a warm-up that is not. How many units that was.
     pub(crate) fn play(self, rounds: u64) -> io::Result<u64> {
-        let mut stage = Stage::new(self.receive(), self.mode());
-        stage.connect(self.connections())?;
+        let mut stage = Stage::new(self.receive(), self.mode(), self.tickets())?;
+        match self.tickets() {
+            Some(_) => stage.shake(self.connections())?,
+            None => stage.connect(self.connections())?,
+        }
         for _ in 0..WARM_UP {
             self.round(&mut stage)?;
         }
@@ -115,7 +148,10 @@ impl Case {
             | Self::Fanout
             | Self::Churn
             | Self::Upgrade
-            | Self::Bulk => Receive::Multishot,
+            | Self::Bulk
+            | Self::TlsEcho
+            | Self::TlsFull
+            | Self::TlsResumed => Receive::Multishot,
         }
     }
 
@@ -128,7 +164,26 @@ impl Case {
             | Self::Train
             | Self::Fanout
             | Self::Churn
-            | Self::Bulk => Mode::Tcp,
+            | Self::Bulk
+            | Self::TlsEcho
+            | Self::TlsFull
+            | Self::TlsResumed => Mode::Tcp,
+        }
+    }
+
+    /// Whether clients speak TLS, and what they come with.
+    fn tickets(self) -> Option<Tickets> {
+        match self {
+            Self::TlsEcho | Self::TlsFull => Some(Tickets::Unused),
+            Self::TlsResumed => Some(Tickets::Used),
+            Self::Echo128
+            | Self::EchoSingle
+            | Self::Quiet
+            | Self::Train
+            | Self::Fanout
+            | Self::Churn
+            | Self::Upgrade
+            | Self::Bulk => None,
         }
     }
 
@@ -137,7 +192,8 @@ impl Case {
         match self {
             Self::Echo128 | Self::EchoSingle | Self::Fanout => MANY,
             Self::Quiet | Self::Train | Self::Bulk => 1,
-            Self::Churn | Self::Upgrade => 0,
+            Self::Churn | Self::Upgrade | Self::TlsFull | Self::TlsResumed => 0,
+            Self::TlsEcho => SECURE,
         }
     }
 
@@ -149,6 +205,8 @@ impl Case {
             Self::Churn => stage.churn(),
             Self::Upgrade => stage.upgrade(),
             Self::Bulk => stage.bulk(),
+            Self::TlsEcho => stage.secure_echo(),
+            Self::TlsFull | Self::TlsResumed => stage.secure_churn(self == Self::TlsResumed),
         }
     }
 }
@@ -170,16 +228,26 @@ struct Stage {
     open: Vec<u32>,
     clients: u16,
     records: Receiver<Record>,
+    /// Who speaks TLS.
+    secure: Option<Clients>,
+    /// Those of them that are open.
+    shaken: Vec<Client>,
 }
 
 impl Stage {
-    fn new(receive: Receive, mode: Mode) -> Self {
+    fn new(receive: Receive, mode: Mode, tickets: Option<Tickets>) -> io::Result<Self> {
         let mut ring = Scripted::new(receive);
+        let mut config = config(mode);
+        let (material, secure) = match tickets {
+            Some(tickets) => secured(&mut config, tickets).map(|(tls, all)| (tls, Some(all)))?,
+            None => (Material::default(), None),
+        };
+        ring.told = secure.as_ref().map(|_| Vec::new());
         let (post, mailbox) = Mailbox::simulated(bell());
         let (journal, records) = sync_channel(usize::from(CHURN));
         let setup = Setup {
             worker: 0,
-            snapshot: Snapshot::new(Arc::new(config(mode))),
+            snapshot: Snapshot::with_tls(Arc::new(config), material),
             listeners: vec![Ear {
                 door: 0,
                 listener: 0,
@@ -192,12 +260,14 @@ impl Stage {
             stats: Arc::new(Stats::default()),
             journal: Journal::into(journal),
         };
-        Self {
+        Ok(Self {
             worker: Worker::new(ring, setup),
             open: Vec::new(),
             clients: 0,
             records,
-        }
+            secure,
+            shaken: Vec::new(),
+        })
     }
 
     fn turn(&mut self) -> io::Result<()> {
@@ -279,14 +349,79 @@ impl Stage {
     fn close(&mut self) -> io::Result<()> {
         self.bring_each(|slot| Arrival::Fin(slot, Lane::A))?;
         self.bring_each(|slot| Arrival::Fin(slot, Lane::B))?;
-        self.open.clear();
+        if self.secure.is_some() {
+            // For close_notify to go out.
+            self.turn()?;
+        }
+        let open = std::mem::take(&mut self.open).len();
         let told = self.records.try_iter().count();
-        assert_eq!(
-            told,
-            usize::from(CHURN),
-            "every connection ended and was told of"
-        );
+        assert_eq!(told, open, "every connection ended and was told of");
         Ok(())
+    }
+
+    /// So many more open connections that have agreed on TLS, and whose clients have their tickets.
+    fn shake(&mut self, count: u16) -> io::Result<()> {
+        self.accept(count)?;
+        self.turn()?;
+        let all = self.secure.as_ref().expect("the case speaks TLS");
+        let heard = self.worker.ring().heard();
+        self.shaken = heard.into_iter().map(|slot| all.client(slot)).collect();
+        for _ in 0..FLIGHTS_MAX {
+            let mut said = Vec::new();
+            for client in &mut self.shaken {
+                let words = client.words()?;
+                said.extend(words.map(|words| Arrival::Words(client.slot, Lane::A, words)));
+            }
+            self.bring(said.into_iter())?;
+            self.hear()?;
+            let is_agreed = self.shaken.iter().all(|client| !client.is_shaking());
+            if is_agreed && self.worker.ring().dialed.len() == usize::from(count) {
+                self.open.append(&mut self.worker.ring().dialed);
+                // What was sent last is answered.
+                self.turn()?;
+                return self.hear();
+            }
+        }
+        Err(io::Error::other("handshakes without end"))
+    }
+
+    fn hear(&mut self) -> io::Result<()> {
+        let told = self.worker.ring().told.as_mut().map(std::mem::take);
+        for (slot, bytes) in told.unwrap_or_default() {
+            // Who is not there any more hears no close_notify.
+            if let Some(client) = self.shaken.iter_mut().find(|client| client.slot == slot) {
+                client.hear(&bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A message of each client, sealed.
+    fn say(&mut self) -> io::Result<()> {
+        let mut said = Vec::new();
+        for client in &mut self.shaken {
+            let sealed = client.say(&[0; MESSAGE as usize])?;
+            said.push(Arrival::Words(client.slot, Lane::A, sealed));
+        }
+        self.bring(said.into_iter())
+    }
+
+    fn secure_echo(&mut self) -> io::Result<()> {
+        self.say()?;
+        self.bring_each(|slot| Arrival::Bytes(slot, Lane::B, MESSAGE))?;
+        self.hear()
+    }
+
+    /// In the first round nobody has a ticket.
+    fn secure_churn(&mut self, resumed: bool) -> io::Result<()> {
+        self.shake(SHAKEN)?;
+        let counted = self.worker.ring().phase == Phase::Counted;
+        let as_wanted = self.shaken.iter().all(|client| client.is_back() == resumed);
+        assert!(as_wanted || !counted, "a session of the wrong kind");
+        self.say()?;
+        self.shaken.clear();
+        self.close()?;
+        self.hear()
     }
 
     /// Two more turns, as in a train; then the queue is at low water and the half reads on.

@@ -14,6 +14,7 @@ mod baseline;
 mod cases;
 mod count;
 mod scripted;
+mod secure;
 
 use baseline::{Baseline, Compiler, Count, Judgement};
 use cases::Case;

@@ -56,6 +56,8 @@ pub(crate) struct Scripted {
     pub(crate) arrivals: Vec<Arrival>,
     /// Slots whose dial was answered since somebody last took them out.
     pub(crate) dialed: Vec<u32>,
+    /// What clients were sent since somebody last took it out, if anybody wants to know.
+    pub(crate) told: Option<Vec<(u32, Vec<u8>)>>,
     pub(crate) phase: Phase,
     now: Time,
     buffers: Buffers,
@@ -79,6 +81,7 @@ impl Scripted {
         Self {
             arrivals: Vec::new(),
             dialed: Vec::new(),
+            told: None,
             phase: Phase::WarmUp,
             now: Time::from_nanos(0),
             buffers: Buffers::new(BUFFERS.0, BUFFERS.1),
@@ -131,6 +134,12 @@ impl Scripted {
             }
             Op::Send { tag, lease, .. } => {
                 let result = Ok(lease.len());
+                if let (Lane::A, Some(told)) = (tag.lane, &mut self.told) {
+                    let mut bytes = Vec::new();
+                    self.buffers
+                        .copy_front(&lease, lease.len() as usize, &mut bytes);
+                    told.push((tag.slot, bytes));
+                }
                 self.buffers.release(lease);
                 let rest = Lease::EMPTY;
                 done.push(Completion {
