@@ -175,7 +175,7 @@ impl<R: Ring> Worker<R> {
         let now = self.ring.now();
         self.stats.pressure.on_turn(now - self.turned);
         self.turned = now;
-        self.desk.begin();
+        self.desk.begin(self.done.len());
         self.let_shake(now);
         let mut done = std::mem::take(&mut self.done);
         for completion in done.drain(..) {
