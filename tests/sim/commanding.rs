@@ -128,7 +128,7 @@ impl Commander {
 
     /// Something that an operator may want now.
     fn command(&mut self, world: &mut World) {
-        match world.chance().below(9) {
+        match world.chance().below(10) {
             0 | 1 if self.is_paused => self.resume(world),
             0 => self.pause(world),
             1 | 2 if !self.is_paused => self.follow(world),
@@ -136,6 +136,7 @@ impl Commander {
             4 | 5 => self.kill(world),
             6 => self.evict(world),
             7 => self.spare(world),
+            8 => self.tell_all(world, || Message::AcceptAgain),
             _ => self.tell_all(world, || Message::Ping),
         }
     }
@@ -356,6 +357,7 @@ impl Known {
             | Message::Spare { .. }
             | Message::Follow(_)
             | Message::Adopt(_)
+            | Message::AcceptAgain
             | Message::Ping => {}
         }
     }
