@@ -93,7 +93,7 @@ fn half_close_timeout_runs_only_while_no_byte_comes() {
 #[test]
 fn a_connection_ends_at_its_age_on_both_sides() {
     let backend = Backend::new();
-    let proxy = before(&backend).listener("max_age = \"600ms\"").start();
+    let proxy = before(&backend).listener("max_age = \"2s\"").start();
     let (client, served) = (proxy.connect(), backend.accept());
     served.send(b"the last words");
     client.expect(b"the last words");
@@ -101,7 +101,7 @@ fn a_connection_ends_at_its_age_on_both_sides() {
     served.expect_fin();
     let line = proxy.await_access_of(client.local());
     assert_eq!(line.end(), ("max-age/relaying", "dD"));
-    assert!(line.number("duration_ms") >= 535, "{line:?}");
+    assert!(line.number("duration_ms") >= 1_790, "{line:?}");
 }
 
 #[test]
@@ -124,8 +124,9 @@ fn a_client_that_leaves_too_much_unsent_is_reset_and_others_are_not() {
     assert!(line.number("duration_ms") >= 600, "{line:?}");
     assert_eq!(stalls.drain_pattern(0).1, End::Reset);
     assert!(flood.join().unwrap().is_err(), "it was told");
-    reads_not.send_pattern(1 << 20);
-    reads.expect_pattern(1 << 20);
+    // Less than would count, however slow this machine is.
+    reads_not.send_pattern(32 << 10);
+    reads.expect_pattern(32 << 10);
     reads.fin();
     reads_not.expect_fin();
 }
