@@ -395,7 +395,7 @@ pub(crate) fn is_of_tls(cause: Cause) -> bool {
 
 #[test]
 fn the_worlds_of_two_reach_every_way_of_a_hand_over() {
-    let plays: Vec<_> = (0..60)
+    let plays: Vec<_> = (0..200)
         .flat_map(|seed| HASTES.map(|haste| play(seed, haste, 2).stats))
         .collect();
     let sum = |at: usize, count: fn(&Stats) -> u64| -> u64 {
