@@ -29,6 +29,8 @@ pub(super) struct Inheritance {
     latest: Option<watch::Receiver<Deed>>,
     /// Told when it answers nobody any more, and what it counted until then is taken into account.
     retired: Notify,
+    /// Whether it is gone, and the last that it said is taken into account.
+    gone: watch::Sender<bool>,
 }
 
 impl Inheritance {
@@ -151,6 +153,7 @@ impl Proxy {
             self.inherited.open.set(0);
             self.each_member(|live| live.set_elsewhere(0));
             self.inherited.retired.notify_one();
+            self.inherited.gone.send_replace(true);
         }
         std::future::pending().await
     }
@@ -166,13 +169,15 @@ impl Proxy {
         }
     }
 
-    /// Waits until the process before is gone, and until then at most.
+    /// Waits until the process before is gone and its last word is part of what this one leaves, and until then at
+    /// most.
     pub(in crate::control) async fn predecessor_ends(&self, until: Time) {
-        let Some(mut latest) = self.inherited.latest.clone() else {
+        if self.inherited.latest.is_none() {
             return;
-        };
-        let ends = async { while latest.changed().await.is_ok() {} };
-        let _ = tokio::time::timeout(until - Time::read_clock(), ends).await;
+        }
+        let mut gone = self.inherited.gone.subscribe();
+        let goes = gone.wait_for(|gone| *gone);
+        let _ = tokio::time::timeout(until - Time::read_clock(), goes).await;
     }
 
     /// Has workers look who waits in sockets that another process has accepted from, too.
