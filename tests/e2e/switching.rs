@@ -92,13 +92,13 @@ fn more_stalled_readers_than_there_are_pipes_hold_up_nobody() {
     for relay in ["splice", "auto"] {
         let line = format!("relay = {relay:?}");
         let proxy = Setup::before(&flood).listener(&line).start();
-        let before = proxy.descriptors();
+        let (before, pipe_ends) = (proxy.descriptors(), proxy.pipe_ends());
         let stalled: Vec<_> = (0..READERS)
             .map(|_| Peer::connect_narrow(proxy.address(), 16 << 10))
             .collect();
         if relay == "splice" {
             wait::until("every pipe is full", || {
-                proxy.descriptors() >= before + 2 * READERS + 2 * 64
+                proxy.pipe_ends() >= pipe_ends + 2 * 64 && proxy.sockets() >= 2 * READERS
             });
         }
         let client = proxy.connect();
@@ -112,7 +112,8 @@ fn more_stalled_readers_than_there_are_pipes_hold_up_nobody() {
         }
         drop(stalled);
         wait::until("its sockets are back, and pipes are kept", || {
-            proxy.descriptors() <= before + 2 * 64
+            // A few of control's own come and go.
+            proxy.descriptors() <= before + 2 * 64 + READERS / 10
         });
     }
 }

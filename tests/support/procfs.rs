@@ -19,6 +19,15 @@ pub(crate) fn descriptors(pid: u32) -> usize {
 
 /// Those of them that are sockets. A proxy that has spliced keeps its pipes.
 pub(crate) fn sockets(pid: u32) -> usize {
+    of_kind(pid, "socket:")
+}
+
+/// Those of them that are ends of pipes.
+pub(crate) fn pipe_ends(pid: u32) -> usize {
+    of_kind(pid, "pipe:")
+}
+
+fn of_kind(pid: u32, kind: &str) -> usize {
     let entries = fs::read_dir(format!("/proc/{pid}/fd"))
         .into_iter()
         .flatten();
@@ -26,7 +35,7 @@ pub(crate) fn sockets(pid: u32) -> usize {
         .flatten()
         .filter_map(|fd| fs::read_link(fd.path()).ok());
     links
-        .filter(|link| link.to_string_lossy().starts_with("socket:"))
+        .filter(|link| link.to_string_lossy().starts_with(kind))
         .count()
 }
 

@@ -523,6 +523,11 @@ impl Proxy {
         procfs::sockets(self.pid())
     }
 
+    /// Open ends of pipes.
+    pub(crate) fn pipe_ends(&self) -> usize {
+        procfs::pipe_ends(self.pid())
+    }
+
     /// Resident memory, bytes.
     pub(crate) fn resident(&self) -> u64 {
         procfs::resident(self.pid())
